@@ -1,0 +1,1 @@
+"""What every capability stands on: money, ids, time, refusals, storage, secrets, telemetry and the glue to Lambda."""

@@ -1,0 +1,57 @@
+"""Numbered secret keys from Secrets Manager, and the keys derived from them for one purpose each.
+
+A secret is JSON ``{"current": "1", "1": "<64 random characters>"}``: a rotation adds a number and moves `current`;
+whatever was made with an older number carries that number and stays verifiable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from shared.kernel import aws, settings
+
+MAX_AGE = 900  # seconds a warm process may go on with keys it has read: a rotation is everywhere after that
+
+_read: dict[str, tuple[float, "Ring | None"]] = {}
+
+
+@dataclass(frozen=True, repr=False)
+class Ring:
+    current: str
+    secrets: tuple[tuple[str, bytes], ...] = field(repr=False)
+
+    def key(self, purpose: str, number: str | None = None) -> bytes:
+        """32 bytes for one purpose; an unknown number raises KeyError."""
+        return _derived(dict(self.secrets)[number or self.current], purpose)
+
+    def mac(self, purpose: str, message: bytes, number: str | None = None) -> bytes:
+        return hmac.new(self.key(purpose, number), message, hashlib.sha256).digest()
+
+
+def ring(setting: str) -> Ring:
+    """The keys of the secret that a setting such as ``PEOPLE_SECRET`` names."""
+    name, clock = settings.get(setting), time.monotonic()
+    read_at, known = _read.get(name, (0.0, None))
+    if known is None or clock - read_at >= MAX_AGE:
+        known = _parsed(aws.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
+        _read[name] = (clock, known)
+    return known
+
+
+def _parsed(text: str) -> Ring:
+    members = json.loads(text)
+    current = members.pop("current")
+    return Ring(current, tuple((number, secret.encode()) for number, secret in members.items()))
+
+
+@lru_cache(maxsize=64)
+def _derived(secret: bytes, purpose: str) -> bytes:
+    return HKDF(SHA256(), 32, salt=None, info=f"kaquan:{purpose}".encode()).derive(secret)

@@ -1,0 +1,132 @@
+"""What all tables share: a base record, integer attributes, and one transaction that several capabilities can join."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from types import TracebackType
+from typing import Self
+
+from pynamodb.connection import Connection
+from pynamodb.exceptions import PutError, PynamoDBException, TransactWriteError, UpdateError
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
+from pynamodb.models import Model
+from pynamodb.transactions import TransactWrite
+
+from shared.kernel.errors import Busy
+
+LIMIT = 100  # actions: the limit of TransactWriteItems
+_RACES = {"ConditionalCheckFailed", "TransactionConflict", "DuplicateItem"}
+_THROTTLES = {"ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"}
+
+
+class Lost(Exception):
+    """A condition did not hold: somebody moved first. `failed` names the losing parts, in the order they were added."""
+
+    def __init__(self, *failed: str) -> None:
+        super().__init__(*failed)
+        self.failed = failed
+
+
+class Options:
+    """The Meta that every record inherits."""
+
+    region = None
+    connect_timeout_seconds = 2  # a healthy regional endpoint answers in milliseconds
+    read_timeout_seconds = 5
+    max_retry_attempts = 4
+
+
+@cache
+def _connection() -> Connection:
+    return Connection(
+        connect_timeout_seconds=Options.connect_timeout_seconds,
+        read_timeout_seconds=Options.read_timeout_seconds,
+        max_retry_attempts=Options.max_retry_attempts,
+    )
+
+
+class Transaction:
+    """All or nothing. Each part has a name, so that a loser can say which part it lost.
+
+    Committed on leaving the ``with`` block: raises Lost if a condition failed or another transaction was in the way,
+    Busy if DynamoDB throttled.
+    """
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[tuple[str, Callable[[TransactWrite], None]]]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts.values()))
+
+    def check(self, name: str, model: type[Model], key: str, range_key: str | None, condition: Condition) -> None:
+        self._add("check", name, lambda tx: tx.condition_check(model, key, range_key, condition))
+
+    def delete(self, name: str, record: Model, condition: Condition) -> None:
+        self._add("delete", name, lambda tx: tx.delete(record, condition))
+
+    def insert(self, name: str, record: Model) -> None:
+        """Put an item that must not exist yet."""
+        absent = getattr(type(record), record._hash_keyname).does_not_exist()
+        self._add("put", name, lambda tx: tx.save(record, absent))
+
+    def update(self, name: str, record: Model, actions: Sequence[Action], condition: Condition) -> None:
+        self._add("update", name, lambda tx: tx.update(record, list(actions), condition))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            self._commit()
+
+    def _add(self, verb: str, name: str, add: Callable[[TransactWrite], None]) -> None:
+        self._parts.setdefault(verb, []).append((name, add))
+
+    def _commit(self) -> None:
+        # PynamoDB sends checks, deletes, puts, updates in this order, and reasons for failure come back in it.
+        ordered = [part for verb in ("check", "delete", "put", "update") for part in self._parts.get(verb, [])]
+        try:
+            with TransactWrite(connection=_connection()) as tx:
+                for _, add in ordered:
+                    add(tx)
+        except TransactWriteError as error:
+            reasons = [reason.code if reason else None for reason in error.cancellation_reasons]
+            lost = [name for (name, _), code in zip(ordered, reasons, strict=False) if code in _RACES]
+            if lost:
+                raise Lost(*lost) from error
+            if error.cause_response_code == "TransactionConflictException":
+                raise Lost("transaction") from error
+            if any(code in _THROTTLES for code in reasons) or error.cause_response_code in {
+                "ThrottlingException",
+                "ProvisionedThroughputExceededException",
+                "TransactionInProgressException",
+            }:
+                raise Busy from error
+            raise
+
+
+def insert(record: Model, name: str = "item") -> None:
+    """Put an item that must not exist yet, or raise Lost."""
+    try:
+        record.save(getattr(type(record), record._hash_keyname).does_not_exist())
+    except PutError as error:
+        raise _translated(error, name) from error
+
+
+def update(record: Model, actions: Sequence[Action], condition: Condition, name: str = "item") -> None:
+    """Update one item if the condition holds, or raise Lost; the record then holds the new values."""
+    try:
+        record.update(list(actions), condition)
+    except UpdateError as error:
+        raise _translated(error, name) from error
+
+
+def _translated(error: PynamoDBException, name: str) -> Exception:
+    code = error.cause_response_code
+    if code in {"ConditionalCheckFailedException", "TransactionConflictException"}:
+        return Lost(name)
+    if code in {"ThrottlingException", "ProvisionedThroughputExceededException"}:
+        return Busy()
+    return error
