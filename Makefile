@@ -1,0 +1,112 @@
+# Kaquan. On an empty clone: `make run`, then `make test`. Both install what they need.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+STAGE ?= dev
+BIN := .venv/bin
+UV := $(BIN)/uv
+LOCK := infra/lock
+SAM_ENV := .local/tools/sam
+SAM := $(SAM_ENV)/bin/sam
+export SAM_CLI_TELEMETRY := 0
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help
+help:  ## what can be made
+	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
+
+# --- the machine -----------------------------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: .venv/.ready $(SAM_ENV)/.ready  ## install everything that is needed, from hashed lock files
+
+.venv/.ready: $(LOCK)/uv.txt $(LOCK)/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
+	  { echo "Kaquan needs Python 3.11, 3.12 or 3.13: install one and say make PYTHON=python3.13 …"; exit 1; }
+	@echo "installing the Python packages of $(LOCK)/dev.txt into .venv"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)/uv.txt
+	@VIRTUAL_ENV=.venv $(UV) pip sync --quiet --require-hashes $(LOCK)/dev.txt $(LOCK)/uv.txt
+	@touch $@
+
+$(SAM_ENV)/.ready: $(LOCK)/sam.txt .venv/.ready
+	@echo "installing the SAM command line into $(SAM_ENV)"
+	@test -x $(SAM_ENV)/bin/python || $(BIN)/python -m venv --without-pip $(SAM_ENV)
+	@$(UV) pip sync --quiet --require-hashes --python $(SAM_ENV)/bin/python $(LOCK)/sam.txt
+	@touch $@
+
+# runtime is held to the versions of dev: what was tested is what is shipped.
+COMPILE := compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --upgrade
+.PHONY: lock
+lock: .venv/.ready  ## choose the newest versions that pyproject.toml allows, and write them down with their hashes
+	$(UV) pip $(COMPILE) --group dev pyproject.toml -o $(LOCK)/dev.txt
+	$(UV) pip $(COMPILE) --constraint $(LOCK)/dev.txt pyproject.toml -o $(LOCK)/runtime.txt
+	$(UV) pip $(COMPILE) --group pyproject.toml:sam -o $(LOCK)/sam.txt
+	$(UV) pip $(COMPILE) --group pyproject.toml:uv -o $(LOCK)/uv.txt
+	@! grep -nE '://|find-links|^--|file:| @ ' $(LOCK)/*.txt || { echo "a lock file names a place: remove it"; exit 1; }
+
+# --- the local cloud -------------------------------------------------------------------------------------------------
+
+.PHONY: run
+run: setup  ## start the local cloud, deploy, sell one card, print what to open next
+	@$(BIN)/python -m infra.local.run
+
+.PHONY: stop
+stop:  ## stop the local cloud; its state is kept
+	@if test -x $(BIN)/python; then $(BIN)/python -m infra.local.run stop; fi
+
+.PHONY: reset
+reset:  ## stop the local cloud and forget everything it held
+	@if test -x $(BIN)/python; then $(BIN)/python -m infra.local.run reset; fi
+
+# --- checks ----------------------------------------------------------------------------------------------------------
+
+.PHONY: check
+check: .venv/.ready  ## the fast part: lint, types, arrows, unit tests
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache --no-logo
+	@if [[ -d tests/unit ]]; then $(BIN)/pytest tests/unit --quiet --numprocesses=auto; fi
+
+.PHONY: test
+test: setup check lint-templates  ## everything
+	@$(BIN)/pytest tests --ignore=tests/unit
+
+.PHONY: lint-templates
+lint-templates: setup
+	@$(SAM) validate --lint --template-file template.yaml --region us-east-1
+	@$(BIN)/cfn-lint --non-zero-exit-code informational template.yaml infra/*.yaml
+
+.PHONY: soak
+soak: setup  ## the seeded campaigns at full size
+	@SCALE=$${SCALE:-20} $(BIN)/pytest tests --timeout=3600
+
+.PHONY: bench
+bench: setup  ## measure; a table, and .bench/results.json
+	@$(BIN)/python -m tests.bench
+
+# A package that could not be looked up is a failure, not a footnote: --strict.
+.PHONY: audit
+audit: .venv/.ready  ## known holes in the locked packages
+	@for lock in $(LOCK)/*.txt; do echo "$$lock"; \
+	  $(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner=off -r $$lock; done
+
+# --- what `sam build` calls (Metadata: BuildMethod: makefile) ------------------------------------------------------------
+# sam copies the CodeUri folder, goes there, and names the folder that becomes the package.
+# A function is its app.py and nothing else. The layer is shared/ and, on AWS, the locked packages; the local cloud runs
+# functions in its own environment, which has the same packages, and a small layer starts five times as fast there.
+
+ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
+LAYER ?= full
+
+build-SharedLayer:
+	mkdir -p "$(ARTIFACTS_DIR)/python/shared"
+	tar -cf - --exclude=__pycache__ . | tar -xf - -C "$(ARTIFACTS_DIR)/python/shared"
+	if [[ $(LAYER) == full ]]; then $(ROOT)$(BIN)/python $(ROOT)infra/layer.py --target "$(ARTIFACTS_DIR)/python"; fi
+
+build-%:
+	cp app.py "$(ARTIFACTS_DIR)/"

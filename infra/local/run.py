@@ -1,0 +1,121 @@
+"""`make run`, `make stop` and `make reset`: the whole platform on this machine, step by step."""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from infra.local import cloud
+from infra.local.background import Failed, answers, wait_until
+from infra.local.cloud import LocalCloud
+
+STAGE = "local"
+STACK = f"kaquan-{STAGE}"
+HOME = cloud.ROOT / ".local"
+
+
+@dataclass
+class Run:
+    """What the steps share. `outputs` becomes .local/outputs.json."""
+
+    cloud: LocalCloud
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+
+Step = Callable[[Run], str]
+
+
+def start_cloud(run: Run) -> str:
+    return f"started at {run.cloud.url}" if run.cloud.start() else f"is running at {run.cloud.url}"
+
+
+def build_and_deploy(run: Run) -> str:
+    changed = run.cloud.deploy(STACK, {"Stage": STAGE, "CloudUrl": run.cloud.url})
+    stack = run.cloud.outputs(STACK)
+    run.outputs |= {"api_url": stack["ApiUrl"], "stack_name": STACK, "stage": STAGE, "region": cloud.REGION}
+    return f"{STACK} is up to date" if changed else "nothing has changed"
+
+
+def check_health(run: Run) -> str:
+    url = f"{run.outputs['api_url']}/health"
+    wait_until(lambda: answers(url), seconds=30, what=f"{url} answered 200; see {run.cloud.process.log}")
+    return url
+
+
+STEPS: list[tuple[str, Step]] = [
+    ("local cloud", start_cloud),
+    ("build and deploy", build_and_deploy),
+    ("health", check_health),
+]
+
+
+def start() -> None:
+    began = time.monotonic()
+    run = Run(_cloud())
+    for number, (title, step) in enumerate(STEPS, 1):
+        with _progress(f"[{number}/{len(STEPS)}] {title}") as done:
+            done(step(run))
+    (HOME / "outputs.json").write_text(json.dumps(run.outputs, indent=2, ensure_ascii=False) + "\n")
+    print(f"\nKaquan is ready after {time.monotonic() - began:.1f} s\n")
+    print(f"  API      {run.outputs['api_url']}")
+    print("\n  The same in .local/outputs.json. `make stop` stops it, `make reset` forgets everything.")
+
+
+def stop() -> None:
+    print("stopped; its state is kept" if _cloud().stop() else "was not running")
+
+
+def reset() -> None:
+    _cloud().reset()
+    (HOME / "outputs.json").unlink(missing_ok=True)
+    print("the local cloud is empty")
+
+
+def _cloud() -> LocalCloud:
+    return LocalCloud(port=int(os.environ.get("PORT", "4566")), state_dir=HOME / "cloud")
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[str], None]]:
+    """Print one line for a step: its title, its time, what it says; on a terminal the seconds run while it works."""
+    began, finished, said = time.monotonic(), threading.Event(), [""]
+
+    def line(text: str) -> str:
+        return f"{title:<28} {time.monotonic() - began:6.1f} s  {text}"
+
+    def tick() -> None:
+        while not finished.wait(0.2):
+            print(line("…"), end="\r", flush=True)
+
+    clock = threading.Thread(target=tick, daemon=True)
+    if sys.stdout.isatty():
+        clock.start()
+    try:
+        yield lambda text: said.__setitem__(0, text)
+    except BaseException:
+        said[0] = "failed"
+        raise
+    finally:
+        finished.set()
+        if clock.ident:
+            clock.join()
+        print(line(said[0]), flush=True)
+
+
+def main(command: str = "start") -> int:
+    try:
+        {"start": start, "stop": stop, "reset": reset}[command]()
+    except Failed as failure:
+        print(f"\n{failure}", file=sys.stderr)
+        print("\nIf this makes no sense, `make reset` and `make run` start afresh.", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
