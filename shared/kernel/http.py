@@ -10,12 +10,13 @@ import functools
 import inspect
 import ipaddress
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, cast
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from chalice import Chalice, Response
+from chalice.app import Chalice, Request, Response
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.kernel import settings
@@ -23,7 +24,9 @@ from shared.kernel.errors import (
     BodyTooLarge,
     InvalidRequest,
     MalformedBody,
+    NotAllowed,
     NotFound,
+    NotSignedIn,
     Refusal,
     Unexpected,
     WrongMediaType,
@@ -32,6 +35,8 @@ from shared.kernel.errors import (
 from shared.kernel.telemetry import logger, metrics, tracer
 
 BODY_MAX = 64 * 1024  # bytes of a JSON request; files have their own limit
+PATH_PART_MAX = 128  # characters; every id is shorter, and DynamoDB refuses keys of 2,048 bytes with a fault of its own
+DIGITS_MAX = 18  # of an integer: what a DynamoDB number and an int64 of any client both hold exactly
 JSON, PROBLEM = "application/json", "application/problem+json"
 
 Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
@@ -40,7 +45,7 @@ Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 class Shape(BaseModel):
     """The base of what crosses the HTTP edge: nothing is coerced, nothing unknown is let in."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
 
 class Amount(Shape):
@@ -60,6 +65,15 @@ class Caller:
     groups: frozenset[str] = frozenset()
 
 
+class Permission(Protocol):
+    """What a route asks of an operator: the name of an act, and the roles that may do it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def roles(self) -> frozenset[str]: ...
+
+
 @dataclass(frozen=True)
 class Route:
     """What a view promises: the source of the OpenAPI contract."""
@@ -71,12 +85,15 @@ class Route:
     secured: str | None
     refusals: tuple[type[Refusal], ...]
     summary: str
+    permission: Permission | None = None
 
 
 def door(name: str) -> Chalice:
     """A Chalice application for one Lambda function; Chalice is used as the HTTP runtime only."""
     logger.append_keys(door=name)
-    return Chalice(app_name=name, configure_logs=False)
+    app = Chalice(app_name=name, configure_logs=False)
+    app.log = cast(logging.Logger, logger)  # Chalice's own lines about a view that failed become structured, too
+    return app
 
 
 def answers(
@@ -86,27 +103,34 @@ def answers(
     takes: type[BaseModel] | None = None,
     query: type[BaseModel] | None = None,
     secured: str | None = None,
+    permission: Permission | None = None,
     refusals: tuple[type[Refusal], ...] = (),
     body_max: int = BODY_MAX,
 ) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
     """Turn a function of plain values into a Chalice view.
 
     secured: None, ``buyer`` (Bearer access token, checked by the step) or ``operator`` (proved by the authorizer).
+    permission: who of the operators may call; it implies ``operator``.
     """
+    secured = "operator" if permission else secured
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Response]:
         wanted = set(inspect.signature(view).parameters)
 
         @functools.wraps(view)
         def answer(**path: str) -> Response:
-            request = _current.app.current_request
+            request = cast(Request, _current.app.current_request)
             caller = caller_of(request.to_original_event())
             arguments: dict[str, Any] = dict(path)
             try:
+                if secured == "operator":
+                    _check_operator(caller, permission)
+                if any(len(part) > PATH_PART_MAX for part in path.values()):
+                    raise NotFound
                 if "caller" in wanted:
                     arguments["caller"] = caller
                 if takes or "raw" in wanted:
-                    raw = bytes(request.raw_body or b"")
+                    raw = _raw_body(request)
                     if len(raw) > body_max:
                         raise BodyTooLarge
                     if "raw" in wanted:
@@ -124,7 +148,7 @@ def answers(
             return Response(text, headers={"Content-Type": JSON, "Cache-Control": "no-store"}, status_code=status)
 
         summary = (inspect.getdoc(view) or view.__name__.replace("_", " ").capitalize() + ".").split("\n")[0]
-        answer.route = Route(gives, status, takes, query, secured, refusals, summary)  # type: ignore[attr-defined]
+        answer.route = Route(gives, status, takes, query, secured, refusals, summary, permission)  # type: ignore[attr-defined]
         return answer
 
     return decorate
@@ -135,30 +159,34 @@ def entry(app: Chalice) -> Handler:
 
     @tracer.capture_lambda_handler(capture_response=False)  # responses may hold codes
     def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-        _current.app, _current.request_id = app, event.get("requestContext", {}).get("requestId", "")
+        _current.app, _current.request_id = app, (event.get("requestContext") or {}).get("requestId", "")
         logger.append_keys(request_id=_current.request_id)
         try:
             answer: dict[str, Any] = app(event, context)
+        except Exception:  # noqa: BLE001  # logged: an event that is not an API's, or a defect of the glue itself
+            logger.exception("a request failed before its view")
+            return _problem(Unexpected(), "zh").to_dict()
         finally:
             if metrics.metric_set:
                 metrics.flush_metrics()
         headers = {name.lower(): value for name, value in (answer.get("headers") or {}).items()}
         if answer["statusCode"] >= 400 and headers.get("content-type") != PROBLEM:
-            return _problem(_OF_CHALICE.get(answer["statusCode"], Unexpected)(), caller_of(event).language).to_dict()
+            refusal = _OF_CHALICE.get(answer["statusCode"], Unexpected)()
+            return _problem(refusal, caller_of(event).language, allow=headers.get("allow", "")).to_dict()
         return answer
 
-    return handler
+    return cast(Handler, handler)
 
 
 def caller_of(event: Mapping[str, Any]) -> Caller:
-    """The caller of an API Gateway event; X-Forwarded-For counts only when it comes from a listed proxy."""
+    """The caller of an API Gateway event; X-Forwarded-For counts only as far as listed proxies wrote it."""
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     context = event.get("requestContext") or {}
     authorizer = context.get("authorizer") or {}
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return Caller(
         address=_address((context.get("identity") or {}).get("sourceIp") or "", headers.get("x-forwarded-for", "")),
-        language="en" if headers.get("accept-language", "").lower().startswith("en") else "zh",
+        language=_language(headers.get("accept-language", "")),
         token=token.strip() if scheme.lower() == "bearer" else "",
         headers=headers,
         name=str(authorizer.get("principalId", "")),
@@ -166,33 +194,84 @@ def caller_of(event: Mapping[str, Any]) -> Caller:
     )
 
 
+def _language(accepted: str) -> str:
+    """``en`` if the header prefers it to Chinese, else ``zh``: the first of the best weighted wins."""
+    best, chosen = 0.0, "zh"
+    for choice in accepted.lower().split(",")[:20]:
+        tag, _, rest = choice.strip().partition(";")
+        weight = rest.strip().removeprefix("q=") if rest else "1"
+        language = tag.strip()[:2]
+        if language in ("zh", "en") and weight.replace(".", "", 1).isdecimal() and float(weight) > best:
+            best, chosen = float(weight), language
+    return chosen
+
+
 def _address(source: str, forwarded: str) -> str:
-    first = forwarded.split(",")[0].strip()
-    if first and _listed(source):
+    """The nearest address that is no listed proxy's: each proxy appends its caller, so only the right end is proved."""
+    address = source
+    for hop in reversed(forwarded.split(",")[-20:]):
+        if not _listed(address):
+            break
         try:
-            return str(ipaddress.ip_address(first))
+            address = str(ipaddress.ip_address(hop.strip()))
         except ValueError:
-            return source
-    return source
+            break
+    return address
 
 
-def _listed(source: str) -> bool:
+def _listed(address: str) -> bool:
     if settings.stage() == "local":
         return True  # tests are many buyers behind one address
     proxies = settings.optional("TRUSTED_PROXIES").split(",")
     try:
-        return any(ipaddress.ip_address(source) in ipaddress.ip_network(proxy.strip()) for proxy in proxies if proxy)
+        return any(ipaddress.ip_address(address) in ipaddress.ip_network(proxy.strip()) for proxy in proxies if proxy)
     except ValueError:
         return False
 
 
+def _check_operator(caller: Caller, permission: Permission | None) -> None:
+    if not caller.name:
+        raise NotSignedIn  # the gateway asks sign_in first; a gateway set up wrongly must not open the console
+    if permission and permission.roles.isdisjoint(caller.groups):
+        raise NotAllowed
+
+
+def _raw_body(request: Request) -> bytes:
+    try:
+        raw = request.raw_body
+        return raw.encode() if isinstance(raw, str) else raw
+    except ValueError:  # broken base64, or half a surrogate pair
+        raise MalformedBody from None
+
+
 def _parsed(model: type[BaseModel], raw: bytes) -> BaseModel:
     try:
+        json.loads(raw.decode() or "{}", object_pairs_hook=_unique, parse_constant=_refused, parse_int=_whole)
         return model.model_validate_json(raw or b"{}")
     except ValidationError as error:
         if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
             raise MalformedBody from None
         raise _invalid(error) from None
+    except (ValueError, RecursionError):
+        raise MalformedBody from None
+
+
+def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON leaves open which of two equal names counts; whoever checked the other one was deceived."""
+    found = dict(members)
+    if len(found) < len(members):
+        raise ValueError("a name is given twice")
+    return found
+
+
+def _refused(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _whole(digits: str) -> int:
+    if len(digits.lstrip("-")) > DIGITS_MAX:
+        raise InvalidRequest(fields=[{"field": "", "reason": "number_too_large"}])
+    return int(digits)
 
 
 def _valid(model: type[BaseModel], values: Mapping[str, str]) -> BaseModel:
@@ -209,14 +288,18 @@ def _invalid(error: ValidationError) -> InvalidRequest:
     )
 
 
-def _problem(refusal: Refusal, language: str) -> Response:
+def _problem(refusal: Refusal, language: str, allow: str = "") -> Response:
     if refusal.status >= 500:
         logger.warning("refused", code=refusal.code)
     document = refusal.problem(language, _current.request_id)
-    headers = {"Content-Type": PROBLEM, "Cache-Control": "no-store"}
+    headers: dict[str, str | list[str]] = {"Content-Type": PROBLEM, "Cache-Control": "no-store"}
     if refusal.retryable:
         headers["Retry-After"] = "1"
-    return Response(json.dumps(document, ensure_ascii=False), headers=headers, status_code=refusal.status)
+    if refusal.status == NotSignedIn.status:
+        headers["WWW-Authenticate"] = "Bearer"
+    if allow:
+        headers["Allow"] = allow
+    return Response(json.dumps(document, ensure_ascii=False, default=str), headers=headers, status_code=refusal.status)
 
 
 class _Current:
