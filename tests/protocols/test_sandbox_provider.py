@@ -356,6 +356,15 @@ def test_after_five_tries_a_notification_is_given_up(sandbox: SandboxProvider, s
     assert len(shop.notices("pay_a")) == 5
 
 
+@pytest.mark.parametrize("address", ["http://127.0.0.1:99999/n", "http://127.0.0.1:9/通 知", "http://127.0.0.1:9/n"])
+def test_an_address_that_cannot_be_called_holds_up_nobody(sandbox: SandboxProvider, shop: Shop, address: str) -> None:
+    sandbox.pay(link(sandbox.url, shop, "pay_a", notify_url=address))
+    sandbox.pay(link(sandbox.url, shop, "pay_b"))
+
+    assert len(shop.wait("pay_b", 1)) == 1
+    eventually(lambda: "已放弃通知</span>" in page(link(sandbox.url, shop, "pay_a", notify_url=address))[1])
+
+
 def test_an_unfinished_notification_survives_a_restart_and_numbers_go_on(tmp_path: Path, shop: Shop) -> None:
     shop.answer = lambda notice: (503, b"")
     with SandboxProvider(tmp_path / "s.sqlite", SECRET, retry_after=(0.3,) * 4) as provider:

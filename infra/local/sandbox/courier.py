@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
@@ -100,14 +101,13 @@ class Courier:
 
 def _accepts(url: str, body: bytes, headers: dict[str, str]) -> bool:
     """True only for 200 and the word `success`; redirects and proxies are not followed."""
-    parts = urlsplit(url)
-    scheme = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    connection = scheme(parts.hostname or "", parts.port, timeout=ANSWER_SECONDS_MAX)
     try:
-        connection.request("POST", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), body, headers)
-        reply = connection.getresponse()
-        return reply.status == 200 and reply.read(64) == b"success"
-    except (OSError, HTTPException):
+        parts = urlsplit(url)
+        scheme = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        with closing(scheme(parts.hostname or "", parts.port, timeout=ANSWER_SECONDS_MAX)) as connection:
+            connection.request("POST", target, body, headers)
+            reply = connection.getresponse()
+            return reply.status == 200 and reply.read(64) == b"success"
+    except (OSError, HTTPException, ValueError):  # the last for an address that cannot be called
         return False
-    finally:
-        connection.close()
