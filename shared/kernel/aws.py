@@ -15,6 +15,11 @@ _CONFIG = Config(
 )
 
 
+# By default S3 links are signed the old way, which S3 refuses for encrypted files.
+_OF_SERVICE = {"s3": Config(signature_version="s3v4")}
+
+
 @cache
 def client(service: str) -> Any:
-    return boto3.client(service, config=_CONFIG)  # type: ignore[call-overload]
+    config = _CONFIG.merge(_OF_SERVICE.get(service, Config()))
+    return boto3.client(service, config=config)  # type: ignore[call-overload]
