@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from shared.kernel.http import Amount, Shape
+from shared.settlement.records import ClosedDay, link
 from shared.settlement.statement import Movement, Row, Statement
 
 
@@ -67,12 +68,10 @@ class StatementView(Shape):
     xlsx_url: str | None = None
 
     @classmethod
-    def of(
-        cls, statement: Statement, closed_at: str | None = None, csv_url: str | None = None, xlsx_url: str | None = None
-    ) -> Self:
+    def of(cls, statement: Statement, record: ClosedDay | None = None) -> Self:
         return cls(
             day=statement.day.isoformat(),
-            closed_at=closed_at,
+            closed_at=record.closed_at if record else None,
             sha256=statement.sha256,
             entries=statement.entries,
             rows=[ResultView.of(row) for row in statement.rows],
@@ -82,6 +81,6 @@ class StatementView(Shape):
             trial_balance=[
                 Amount(amount_minor=net, currency=currency) for currency, net in sorted(statement.trial_balance.items())
             ],
-            csv_url=csv_url,
-            xlsx_url=xlsx_url,
+            csv_url=link(record, "csv") if record else None,
+            xlsx_url=link(record, "xlsx") if record else None,
         )
