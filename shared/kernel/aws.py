@@ -15,7 +15,7 @@ _CONFIG = Config(
 )
 
 
-# By default S3 links are signed the old way, which S3 refuses for encrypted files.
+# By default links are signed in version 2, which S3 refuses for every bucket made since 2020.
 _OF_SERVICE = {"s3": Config(signature_version="s3v4")}
 
 

@@ -68,7 +68,7 @@ class Transaction:
 
     def insert(self, name: str, record: Model) -> None:
         """Put an item that must not exist yet."""
-        absent = getattr(type(record), record._hash_keyname).does_not_exist()
+        absent = getattr(type(record), str(record._hash_keyname)).does_not_exist()
         self._add("put", name, lambda tx: tx.save(record, absent))
 
     def update(self, name: str, record: Model, actions: Sequence[Action], condition: Condition) -> None:
@@ -110,7 +110,7 @@ class Transaction:
 def insert(record: Model, name: str = "item") -> None:
     """Put an item that must not exist yet, or raise Lost."""
     try:
-        record.save(getattr(type(record), record._hash_keyname).does_not_exist())
+        record.save(getattr(type(record), str(record._hash_keyname)).does_not_exist())
     except PutError as error:
         raise _translated(error, name) from error
 
