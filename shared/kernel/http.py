@@ -1,7 +1,8 @@
 """The glue to Chalice: what a door takes, what it answers, and how a refusal becomes a problem document.
 
 A view declares what it takes by the names of its arguments: `caller`, `body` (the parsed model), `raw` (the body's
-bytes), `query` (the parsed model) and the path's own parameters. `Route` is what the contract is generated from.
+bytes), `query` (the parsed model), `idempotency_key` (the header of that name, or "") and the path's own parameters.
+`Route` is what the contract is generated from.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from shared.kernel.telemetry import logger, metrics, tracer
 
 BODY_MAX = 64 * 1024  # bytes of a JSON request; files have their own limit
 PATH_PART_MAX = 128  # characters; every id is shorter, and DynamoDB refuses keys of 2,048 bytes with a fault of its own
+IDEMPOTENCY_KEY_MAX = 128  # characters: room for any UUID or hash, and no room for a document
 DIGITS_MAX = 18  # of an integer: what a DynamoDB number and an int64 of any client both hold exactly
 JSON, PROBLEM = "application/json", "application/problem+json"
 
@@ -45,7 +47,13 @@ Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 class Shape(BaseModel):
     """The base of what crosses the HTTP edge: nothing is coerced, nothing unknown is let in."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        hide_input_in_errors=True,
+        json_schema_serialization_defaults_required=True,
+    )
 
 
 class Amount(Shape):
@@ -55,7 +63,10 @@ class Amount(Shape):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who is asking, from where, in which language. `groups` and `name` are an operator's, proved by `sign_in`."""
+    """Who is asking, from where, in which language, and under which address of ours (`base_url`).
+
+    `groups` and `name` are an operator's, proved by `sign_in`.
+    """
 
     address: str
     language: str = "zh"
@@ -63,6 +74,7 @@ class Caller:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     name: str = ""
     groups: frozenset[str] = frozenset()
+    base_url: str = ""
 
 
 class Permission(Protocol):
@@ -129,6 +141,8 @@ def answers(
                     raise NotFound
                 if "caller" in wanted:
                     arguments["caller"] = caller
+                if "idempotency_key" in wanted:
+                    arguments["idempotency_key"] = _idempotency_key(caller)
                 if takes or "raw" in wanted:
                     raw = _raw_body(request)
                     if len(raw) > body_max:
@@ -144,7 +158,7 @@ def answers(
                 return _problem(refusal, caller.language)
             if isinstance(result, Response):
                 return result
-            text = result.model_dump_json(exclude_none=True) if isinstance(result, BaseModel) else json.dumps(result)
+            text = result.model_dump_json() if isinstance(result, BaseModel) else json.dumps(result)
             return Response(text, headers={"Content-Type": JSON, "Cache-Control": "no-store"}, status_code=status)
 
         summary = (inspect.getdoc(view) or view.__name__.replace("_", " ").capitalize() + ".").split("\n")[0]
@@ -191,6 +205,7 @@ def caller_of(event: Mapping[str, Any]) -> Caller:
         headers=headers,
         name=str(authorizer.get("principalId", "")),
         groups=frozenset(filter(None, str(authorizer.get("groups", "")).split(","))),
+        base_url=_base_url(context),
     )
 
 
@@ -204,6 +219,16 @@ def _language(accepted: str) -> str:
         if language in ("zh", "en") and weight.replace(".", "", 1).isdecimal() and float(weight) > best:
             best, chosen = float(weight), language
     return chosen
+
+
+def _base_url(context: Mapping[str, Any]) -> str:
+    """The public address of this API: a function cannot be told at deploy time, API and function would need each other."""
+    if public := settings.optional("PUBLIC_URL"):
+        return public
+    if settings.stage() == "local":
+        cloud = settings.optional("AWS_ENDPOINT_URL")
+        return f"{cloud}/_aws/execute-api/{context.get('apiId')}/{context.get('stage')}"
+    return f"https://{context.get('domainName')}/{context.get('stage')}"
 
 
 def _address(source: str, forwarded: str) -> str:
@@ -234,6 +259,13 @@ def _check_operator(caller: Caller, permission: Permission | None) -> None:
         raise NotSignedIn  # the gateway asks sign_in first; a gateway set up wrongly must not open the console
     if permission and permission.roles.isdisjoint(caller.groups):
         raise NotAllowed
+
+
+def _idempotency_key(caller: Caller) -> str:
+    key = caller.headers.get("idempotency-key", "")
+    if len(key) > IDEMPOTENCY_KEY_MAX or not key.isascii():
+        raise InvalidRequest(fields=[{"field": "Idempotency-Key", "reason": "string_too_long_or_not_ascii"}])
+    return key
 
 
 def _raw_body(request: Request) -> bytes:

@@ -46,6 +46,16 @@ def ring(setting: str) -> Ring:
     return known
 
 
+def text(setting: str) -> str:
+    """A secret that is one text, not a ring of keys."""
+    return _text(settings.get(setting))
+
+
+@lru_cache(maxsize=8)
+def _text(name: str) -> str:
+    return str(aws.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
+
+
 def _parsed(text: str) -> Ring:
     members = json.loads(text)
     current = members.pop("current")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import os
 import re
 import unicodedata
@@ -63,3 +64,11 @@ def unseal(sealed: bytes, about: str) -> str:
     number, _, rest = sealed.partition(b".")
     key = keyring.ring("PEOPLE_SECRET").key("seal", number.decode())
     return AESGCM(key).decrypt(rest[:_NONCE], rest[_NONCE:], about.encode()).decode()
+
+
+def tells_apart(address: str) -> bool:
+    """Whether an address says anything about who calls: loopback and private ones are shared by everybody behind them."""
+    try:
+        return ipaddress.ip_address(address).is_global
+    except ValueError:
+        return False

@@ -1,0 +1,17 @@
+from shared.kernel.errors import Refusal
+
+
+class OutOfStock(Refusal):
+    """facts: sku."""
+
+    code, status = "out_of_stock", 409
+    zh = "{sku} 库存不足。"
+    en = "There is not enough stock of {sku}."
+
+
+class CodeUnreadable(Refusal):
+    """A ciphertext did not open. Nothing is shown; an alarm is raised."""
+
+    code, status = "code_unreadable", 500
+    zh = "卡密校验失败，已通知店主，请联系客服。"
+    en = "A code failed its integrity check; the shop has been told. Please contact support."

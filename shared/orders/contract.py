@@ -1,0 +1,105 @@
+"""What crosses the HTTP edge about orders."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from shared.kernel.http import Amount, Shape
+
+Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._\-]+$")]
+Text = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class WantedLine(Shape):
+    sku: Name
+    quantity: Annotated[int, Field(ge=1, le=1000)]
+    account: Annotated[dict[Name, Text], Field(max_length=10)] | None = None
+
+
+class Contact(Shape):
+    phone: Annotated[str, Field(max_length=32)] | None = None
+    email: Annotated[str, Field(max_length=254)] | None = None
+
+
+class QuoteRequest(Shape):
+    lines: Annotated[list[WantedLine], Field(min_length=1, max_length=20)]
+    channel: Name | None = None
+
+
+class PlaceOrder(QuoteRequest):
+    contact: Contact
+    payment_method: Name
+    client_ref: Annotated[str, Field(min_length=1, max_length=128)]
+    quote_hash: Annotated[str, Field(max_length=64)] | None = None
+    return_url: Annotated[str, Field(max_length=500, pattern=r"^https?://[^\s]+$")] | None = None
+
+
+class ChangePayment(Shape):
+    payment_method: Name
+
+
+class QuotedLineView(Shape):
+    sku: str
+    title: str
+    quantity: int
+    unit_price: Amount
+    amount: Amount
+    available: bool
+
+
+class QuoteView(Shape):
+    lines: list[QuotedLineView]
+    total: Amount
+    channel: str
+    quote_hash: str
+
+
+class PaymentView(Shape):
+    provider: str
+    payment_id: str
+    redirect_url: str | None = None
+    qr_url: str | None = None
+    client_params: dict[str, str] | None = None
+
+
+class LineView(Shape):
+    sku: str
+    title: str
+    quantity: int
+    amount: Amount
+    state: Literal["waiting", "delivered", "failed"]
+
+
+class OrderView(Shape):
+    order_id: str
+    status: str
+    total: Amount
+    channel: str
+    contact: str
+    placed_at: str
+    expires_at: str
+    lines: list[LineView]
+    delivered_at: str | None = None
+
+
+class PlacedOrder(Shape):
+    order_id: str
+    status: str
+    total: Amount
+    expires_at: str
+    access_token: str
+    payment: PaymentView
+
+
+class RevealedCard(Shape):
+    sku: str
+    code: str
+    number: str | None
+    expires_on: str | None
+
+
+class RevealView(Shape):
+    order_id: str
+    cards: list[RevealedCard]

@@ -1,0 +1,19 @@
+"""When an order is looked at again if nothing moves it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+ASK_AFTER = (timedelta(minutes=2), timedelta(minutes=5))
+"""An unpaid order's provider is asked for lost notifications this long after placing."""
+
+STEP_WITHIN = timedelta(minutes=2)
+"""A paid or cleared order moves on within seconds; later than this its message is lost and sent again."""
+
+TRIES_MAX = 5
+"""After so many re-sent steps a person looks at it."""
+
+
+def next_look(placed_at: datetime, expires_at: datetime, now: datetime) -> datetime:
+    """When an unpaid order is looked at next: the first asking time after `now`, at the latest when it expires."""
+    return min([placed_at + after for after in ASK_AFTER if placed_at + after > now] + [expires_at])

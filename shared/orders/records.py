@@ -1,0 +1,271 @@
+"""The orders table: a head that moves, lines that are snapshots, and client references that make placing repeatable."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from pynamodb.attributes import (
+    BinaryAttribute,
+    JSONAttribute,
+    ListAttribute,
+    NumberAttribute,
+    UnicodeAttribute,
+)
+from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
+from pynamodb.models import Model
+
+from shared.kernel import clock, records, settings
+from shared.kernel.errors import NotFound
+from shared.kernel.money import Money
+from shared.kernel.states import check_move
+from shared.orders.status import MOVES, NO_DEADLINE, Decision, Facts, LineState, Refund, Status, status_of
+
+HEAD, REF = "head", "ref"
+DUE = "due#order#0"  # one shard: a due order is a rare one
+CARDS_MAX = 90  # cards in one transaction with head, lines, reference and payment, below DynamoDB's 100 actions
+
+
+class Due(GlobalSecondaryIndex["Head"]):
+    """Sparse: only orders that still wait for something."""
+
+    class Meta(records.Options):
+        index_name = "due"
+        projection = KeysOnlyProjection()
+
+    due = UnicodeAttribute(hash_key=True)
+    due_at = UnicodeAttribute(range_key=True)
+
+
+class Head(Model):
+    class Meta(records.Options):
+        table_name = settings.table("orders")
+
+    order_id = UnicodeAttribute(hash_key=True)
+    part = UnicodeAttribute(range_key=True, default=HEAD)
+    status = UnicodeAttribute()
+    version = NumberAttribute()
+    channel = UnicodeAttribute()
+    total_minor = NumberAttribute()
+    currency = UnicodeAttribute()
+    placed_at = UnicodeAttribute()
+    expires_at = UnicodeAttribute()
+    due = UnicodeAttribute(null=True)
+    due_at = UnicodeAttribute(null=True)
+    tries = NumberAttribute(default=0)
+    contact_hash = UnicodeAttribute()
+    contact_mask = UnicodeAttribute()
+    contact_sealed = BinaryAttribute(legacy_encoding=False, null=True)  # absent once erased
+    address_hash = UnicodeAttribute()
+    provider = UnicodeAttribute()
+    payments = ListAttribute(of=UnicodeAttribute)  # ids of all attempts, the current one last
+    closed = UnicodeAttribute(null=True)
+    paid_by = UnicodeAttribute(null=True)  # id of the money that pays for it
+    decision = UnicodeAttribute(null=True)
+    reasons = JSONAttribute(null=True)
+    lines = JSONAttribute()  # line number → LineState
+    review_id = UnicodeAttribute(null=True)
+    refund = UnicodeAttribute(null=True)
+    refund_id = UnicodeAttribute(null=True)
+    delivered_at = UnicodeAttribute(null=True)
+    by_due = Due()
+
+    @property
+    def total(self) -> Money:
+        return Money(int(self.total_minor), str(self.currency))
+
+    @property
+    def facts(self) -> Facts:
+        return Facts(
+            closed=Status(self.closed) if self.closed else None,
+            paid=bool(self.paid_by),
+            decision=Decision(self.decision) if self.decision else None,
+            lines=tuple(LineState(state) for state in self.lines.values()),
+            refund=Refund(self.refund) if self.refund else None,
+        )
+
+
+class Line(Model):
+    """What was agreed for one line, and the very cards held for it."""
+
+    class Meta(records.Options):
+        table_name = settings.table("orders")
+
+    order_id = UnicodeAttribute(hash_key=True)
+    part = UnicodeAttribute(range_key=True)
+    sku = UnicodeAttribute()
+    title = UnicodeAttribute()
+    quantity = NumberAttribute()
+    unit_minor = NumberAttribute()
+    currency = UnicodeAttribute()
+    fulfilment = UnicodeAttribute()
+    cost_e6 = NumberAttribute(default=0)  # per piece, for what has no card of its own yet
+    validity_days = NumberAttribute(null=True)
+    quota = NumberAttribute(null=True)
+    shards = NumberAttribute(default=1)  # of the SKU's shelf, where late money has to look for other cards
+    card_ids = ListAttribute(of=UnicodeAttribute)
+
+    @property
+    def amount(self) -> Money:
+        return Money(int(self.unit_minor) * int(self.quantity), str(self.currency))
+
+    @property
+    def number(self) -> str:
+        return str(self.part).partition("#")[2]
+
+
+class Ref(Model):
+    """One caller's own name for an order: the same body again gives the same order, another body is refused."""
+
+    class Meta(records.Options):
+        table_name = settings.table("orders")
+
+    order_id = UnicodeAttribute(hash_key=True)  # ref#{caller}#{sha256(client_ref)}
+    part = UnicodeAttribute(range_key=True, default=REF)
+    refers_to = UnicodeAttribute()
+    body_hash = UnicodeAttribute()
+
+
+@dataclass(frozen=True)
+class Order:
+    head: Head
+    lines: Sequence[Line]
+
+    @property
+    def order_id(self) -> str:
+        return str(self.head.order_id)
+
+    @property
+    def status(self) -> Status:
+        return Status(self.head.status)
+
+    @property
+    def card_ids(self) -> list[str]:
+        return [str(card_id) for line in self.lines for card_id in line.card_ids]
+
+
+def ref_key(caller: str, client_ref: str) -> str:
+    return f"ref#{caller}#{hashlib.sha256(client_ref.encode()).hexdigest()}"
+
+
+def place(tx: records.Transaction, head: Head, lines: Sequence[Line], ref: Ref) -> None:
+    """Insert a new order; the reference, if it loses, is named ``ref``."""
+    tx.insert("order", head)
+    for line in lines:
+        tx.insert(str(line.part), line)
+    tx.insert("ref", ref)
+
+
+def referred(key: str) -> Ref | None:
+    try:
+        return Ref.get(key, REF, consistent_read=True)
+    except Ref.DoesNotExist:
+        return None
+
+
+def head_of(order_id: str) -> Head:
+    """The head as it is now, or NotFound."""
+    try:
+        return Head.get(order_id, HEAD, consistent_read=True)
+    except Head.DoesNotExist:
+        raise NotFound from None
+
+
+def order_of(order_id: str) -> Order:
+    """The whole order as it is now, in one read, or NotFound."""
+    parts = list(_Part.query(order_id, consistent_read=True))
+    head = next((part for part in parts if isinstance(part, Head)), None)
+    lines = [part for part in parts if isinstance(part, Line)]
+    if head is None:
+        raise NotFound
+    return Order(head, sorted(lines, key=lambda line: int(line.number)))
+
+
+def move(
+    tx: records.Transaction, head: Head, *, due_at: datetime | None = None, also: Mapping[str, Any] | None = None, **facts: Any
+) -> Status:
+    """Add to the transaction: learn new facts, and take the status they amount to, if nobody moved the order first.
+
+    due_at: when to look again; left out, a status that waits for nothing clears it and any other keeps it.
+    The part that loses is named ``order``.
+    """
+    actions, condition, status = _move(head, due_at, dict(also or {}), facts)
+    tx.update("order", Head(head.order_id, HEAD), actions, condition)
+    return status
+
+
+def move_alone(head: Head, *, due_at: datetime | None = None, also: Mapping[str, Any] | None = None, **facts: Any) -> Status:
+    """The same move where no other record has a part in it; raises Lost."""
+    actions, condition, status = _move(head, due_at, dict(also or {}), facts)
+    records.update(Head(head.order_id, HEAD), actions, condition, "order")
+    return status
+
+
+def look_again(head: Head, due_at: datetime, tries: int) -> None:
+    """Set the next deadline without a move; raises Lost if the order moved meanwhile."""
+    records.update(
+        Head(head.order_id, HEAD),
+        [Head.due_at.set(clock.iso(due_at)), Head.tries.set(tries)],
+        (Head.version == head.version) & (Head.due_at == head.due_at),
+        "order",
+    )
+
+
+def add_payment(tx: records.Transaction, head: Head, payment_id: str, provider: str) -> None:
+    """Make another attempt the current one of an order that is still to be paid; the loser is named ``order``."""
+    tx.update(
+        "order",
+        Head(head.order_id, HEAD),
+        [
+            Head.payments.set(Head.payments.append([payment_id])),
+            Head.provider.set(provider),
+            Head.version.add(1),
+        ],
+        (Head.status == Status.PLACED) & (Head.version == head.version),
+    )
+
+
+def hold_anew(tx: records.Transaction, line: Line, card_ids: Sequence[str]) -> None:
+    """Late money: the line's first cards went back to the shelf, these take their place."""
+    tx.update(str(line.part), Line(line.order_id, line.part), [Line.card_ids.set(list(card_ids))], Line.sku == line.sku)
+
+
+def overdue(now: datetime, limit: int) -> list[str]:
+    """Ids of orders whose deadline has passed, the longest overdue first."""
+    found = Head.by_due.query(DUE, Head.by_due.due_at <= clock.iso(now), limit=limit, page_size=limit)
+    return [str(item.order_id) for item in found]
+
+
+class _Part(Model):
+    """Any item of an order: reads come back as what they are."""
+
+    class Meta(records.Options):
+        table_name = settings.table("orders")
+
+    order_id = UnicodeAttribute(hash_key=True)
+    part = UnicodeAttribute(range_key=True)
+
+    @classmethod
+    def from_raw_data(cls, data: dict[str, Any]) -> Model:  # type: ignore[override]
+        return (Head if data["part"]["S"] == HEAD else Line).from_raw_data(data)
+
+
+def _move(head: Head, due_at: datetime | None, also: dict[str, Any], facts: Mapping[str, Any]) -> tuple[list[Any], Any, Status]:
+    status = status_of(replace(head.facts, **{**facts, **({"paid": True} if also.get("paid_by") else {})}))
+    check_move(MOVES, Status(head.status), status)
+    values: dict[str, Any] = {"status": status, **also}
+    for name in ("closed", "decision", "refund"):
+        if name in facts:
+            values[name] = facts[name]
+    if "lines" in facts:
+        values["lines"] = dict(zip(head.lines, facts["lines"], strict=True))
+    actions = [getattr(Head, name).set(value) for name, value in values.items()]
+    actions.append(Head.version.add(1))
+    if due_at:
+        actions += [Head.due.set(DUE), Head.due_at.set(clock.iso(due_at)), Head.tries.set(0)]
+    elif status in NO_DEADLINE:
+        actions += [Head.due.remove(), Head.due_at.remove()]
+    return actions, (Head.status == head.status) & (Head.version == head.version), status

@@ -1,0 +1,94 @@
+"""The life of an order: its status is one function of the facts, and it moves along one graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Status(StrEnum):
+    PLACED = "placed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    PAID = "paid"
+    REVIEW = "review"
+    CLEARED = "cleared"
+    REFUSED = "refused"
+    PARTLY_DELIVERED = "partly_delivered"
+    DELIVERED = "delivered"
+    REFUNDING = "refunding"
+    REFUNDED = "refunded"
+
+
+class LineState(StrEnum):
+    WAITING = "waiting"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+class Decision(StrEnum):
+    CLEARED = "cleared"
+    REVIEW = "review"
+    REFUSED = "refused"
+
+
+class Refund(StrEnum):
+    """How far the refund of an order has come, as the order needs to know it."""
+
+    OPEN = "open"
+    DONE = "done"
+
+
+MOVES: Mapping[Status, frozenset[Status]] = MappingProxyType(
+    {
+        Status.PLACED: frozenset({Status.PAID, Status.EXPIRED, Status.CANCELLED}),
+        # Closed is not final: late money is honoured with stock or given back.
+        Status.EXPIRED: frozenset({Status.PAID, Status.REFUNDING}),
+        Status.CANCELLED: frozenset({Status.PAID, Status.REFUNDING}),
+        Status.PAID: frozenset({Status.CLEARED, Status.REVIEW, Status.REFUSED}),
+        Status.REVIEW: frozenset({Status.CLEARED, Status.REFUSED}),
+        Status.REFUSED: frozenset({Status.REFUNDING}),
+        Status.CLEARED: frozenset({Status.PARTLY_DELIVERED, Status.DELIVERED, Status.REFUNDING}),
+        Status.PARTLY_DELIVERED: frozenset({Status.DELIVERED, Status.REFUNDING}),
+        Status.DELIVERED: frozenset({Status.REFUNDING}),
+        Status.REFUNDING: frozenset({Status.REFUNDED}),
+        Status.REFUNDED: frozenset(),
+    }
+)
+
+NO_DEADLINE = frozenset(
+    {Status.EXPIRED, Status.CANCELLED, Status.DELIVERED, Status.REFUNDING, Status.REFUNDED}
+)
+"""The order itself waits for nothing more; a refund under way carries its own deadline."""
+
+READABLE = frozenset({Status.DELIVERED, Status.PARTLY_DELIVERED})
+"""The buyer may see the delivered codes."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of an order; `closed` says how an unpaid one ended."""
+
+    closed: Status | None = None
+    paid: bool = False
+    decision: Decision | None = None
+    lines: tuple[LineState, ...] = ()
+    refund: Refund | None = None
+
+
+def status_of(facts: Facts) -> Status:
+    """The status that these facts amount to."""
+    if facts.refund:
+        return Status.REFUNDED if facts.refund is Refund.DONE else Status.REFUNDING
+    if not facts.paid:
+        return facts.closed or Status.PLACED
+    if facts.decision is None:
+        return Status.PAID
+    if facts.decision is not Decision.CLEARED:
+        return Status(facts.decision)
+    delivered = facts.lines.count(LineState.DELIVERED)
+    if delivered == 0:
+        return Status.CLEARED
+    return Status.DELIVERED if delivered == len(facts.lines) else Status.PARTLY_DELIVERED

@@ -1,0 +1,1 @@
+"""One file per payment provider; none of them knows our tables."""

@@ -1,0 +1,249 @@
+"""The payments table: our attempts, the money that providers say came, and refunds. Money is never rejected."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
+from pynamodb.models import Model
+
+from shared.kernel import clock, records, settings
+from shared.kernel.money import Money
+from shared.payments.errors import UnknownPayment
+from shared.payments.provider import Charge
+
+DUE = "due#refund#0"
+
+
+class Due(GlobalSecondaryIndex["Refund"]):
+    class Meta(records.Options):
+        index_name = "due"
+        projection = KeysOnlyProjection()
+
+    due = UnicodeAttribute(hash_key=True)
+    due_at = UnicodeAttribute(range_key=True)
+
+
+class PaymentState(StrEnum):
+    OPEN = "open"
+    PAID = "paid"
+
+
+class MoneyState(StrEnum):
+    RECEIVED = "received"  # recorded, not yet acted on
+    APPLIED = "applied"
+
+
+class RefundState(StrEnum):
+    REQUESTED = "requested"
+    UNKNOWN = "unknown"  # sent, the answer did not come: ask before sending again
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class Payment(Model):
+    """One attempt to pay one order: our own record of what a notification must match."""
+
+    class Meta(records.Options):
+        table_name = settings.table("payments")
+
+    id = UnicodeAttribute(hash_key=True)
+    order_id = UnicodeAttribute()
+    provider = UnicodeAttribute()
+    amount_minor = NumberAttribute()
+    currency = UnicodeAttribute()
+    state = UnicodeAttribute()
+    provider_no = UnicodeAttribute(null=True)
+    subject = UnicodeAttribute()
+    expires_at = UnicodeAttribute()
+
+    @property
+    def amount(self) -> Money:
+        return Money(int(self.amount_minor), str(self.currency))
+
+
+class Received(Model):
+    """Money, as its own fact, under the provider's own number: the same money can be recorded only once."""
+
+    class Meta(records.Options):
+        table_name = settings.table("payments")
+
+    id = UnicodeAttribute(hash_key=True)  # money#{provider}#{provider_no}
+    order_id = UnicodeAttribute()
+    payment_id = UnicodeAttribute()
+    provider = UnicodeAttribute()
+    provider_no = UnicodeAttribute()
+    amount_minor = NumberAttribute()
+    currency = UnicodeAttribute()
+    paid_at = UnicodeAttribute()
+    received_at = UnicodeAttribute()
+    raw = UnicodeAttribute()
+    state = UnicodeAttribute()
+    use = UnicodeAttribute(null=True)  # what was done with it
+
+    @property
+    def amount(self) -> Money:
+        return Money(int(self.amount_minor), str(self.currency))
+
+
+class Refund(Model):
+    """Money on its way back to one buyer by the way it came."""
+
+    class Meta(records.Options):
+        table_name = settings.table("payments")
+
+    id = UnicodeAttribute(hash_key=True)
+    order_id = UnicodeAttribute()
+    provider = UnicodeAttribute()
+    provider_no = UnicodeAttribute()
+    amount_minor = NumberAttribute()
+    currency = UnicodeAttribute()
+    reason = UnicodeAttribute()
+    of_order = UnicodeAttribute(null=True)  # set where the order itself waits for this refund
+    state = UnicodeAttribute()
+    requested_at = UnicodeAttribute()
+    requested_by = UnicodeAttribute()
+    tries = NumberAttribute(default=0)
+    due = UnicodeAttribute(null=True)
+    due_at = UnicodeAttribute(null=True)
+    by_due = Due()
+
+    @property
+    def amount(self) -> Money:
+        return Money(int(self.amount_minor), str(self.currency))
+
+
+def open_payment(
+    tx: records.Transaction, payment_id: str, order_id: str, provider: str, amount: Money, subject: str, expires_at: datetime
+) -> None:
+    """Insert an attempt; the part that loses is named ``payment``."""
+    tx.insert(
+        "payment",
+        Payment(
+            payment_id,
+            order_id=order_id,
+            provider=provider,
+            amount_minor=amount.minor,
+            currency=amount.currency,
+            state=PaymentState.OPEN,
+            subject=subject,
+            expires_at=clock.iso(expires_at),
+        ),
+    )
+
+
+def payment(payment_id: str) -> Payment:
+    try:
+        return Payment.get(payment_id, consistent_read=True)
+    except Payment.DoesNotExist:
+        raise UnknownPayment from None
+
+
+def money_id(provider: str, provider_no: str) -> str:
+    return f"money#{provider}#{provider_no}"
+
+
+def record(paid: Payment, charge: Charge, now: datetime) -> Received:
+    """Write the money down before anything is done about it; the same money again gives the first record."""
+    money = Received(
+        money_id(str(paid.provider), charge.provider_no),
+        order_id=paid.order_id,
+        payment_id=paid.id,
+        provider=paid.provider,
+        provider_no=charge.provider_no,
+        amount_minor=charge.amount.minor,
+        currency=charge.amount.currency,
+        paid_at=clock.iso(charge.paid_at),
+        received_at=clock.iso(now),
+        raw=charge.raw[:4096],  # bytes enough for any channel's message
+        state=MoneyState.RECEIVED,
+    )
+    try:
+        records.insert(money)
+    except records.Lost:
+        return received(str(money.id))
+    return money
+
+
+def received(money_id: str) -> Received:
+    return Received.get(money_id, consistent_read=True)
+
+
+def apply(tx: records.Transaction, money: Received, use: str) -> None:
+    """Say what the money was used for, once; the part that loses is named ``money``."""
+    tx.update(
+        "money",
+        Received(money.id),
+        [Received.state.set(MoneyState.APPLIED), Received.use.set(use)],
+        Received.state == MoneyState.RECEIVED,
+    )
+
+
+def settle(tx: records.Transaction, money: Received) -> None:
+    """Close the attempt that this money pays; the part that loses is named ``payment``."""
+    tx.update(
+        "payment",
+        Payment(money.payment_id),
+        [Payment.state.set(PaymentState.PAID), Payment.provider_no.set(money.provider_no)],
+        Payment.state == PaymentState.OPEN,
+    )
+
+
+def request_refund(
+    tx: records.Transaction,
+    refund_id: str,
+    money: Received,
+    reason: str,
+    by: str,
+    due_at: datetime,
+    now: datetime,
+    *,
+    of_order: bool,
+) -> None:
+    """Insert a refund of all of this money; the part that loses is named ``refund``."""
+    tx.insert(
+        "refund",
+        Refund(
+            refund_id,
+            order_id=money.order_id,
+            provider=money.provider,
+            provider_no=money.provider_no,
+            amount_minor=money.amount_minor,
+            currency=money.currency,
+            reason=reason,
+            of_order=str(money.order_id) if of_order else None,
+            state=RefundState.REQUESTED,
+            requested_at=clock.iso(now),
+            requested_by=by,
+            due=DUE,
+            due_at=clock.iso(due_at),
+        ),
+    )
+
+
+def refund(refund_id: str) -> Refund:
+    return Refund.get(refund_id, consistent_read=True)
+
+
+def end_refund(tx: records.Transaction, asked: Refund, state: RefundState) -> None:
+    """The refund has its final answer; the part that loses is named ``refund``."""
+    tx.update(
+        "refund",
+        Refund(asked.id),
+        [Refund.state.set(state), Refund.due.remove(), Refund.due_at.remove()],
+        Refund.state == asked.state,
+    )
+
+
+def wait_for_refund(asked: Refund, state: RefundState, due_at: datetime) -> None:
+    """Not final yet: look again at `due_at`; raises Lost if somebody else has moved it."""
+    actions: list[Any] = [Refund.state.set(state), Refund.due_at.set(clock.iso(due_at)), Refund.tries.add(1)]
+    records.update(Refund(asked.id), actions, (Refund.state == asked.state) & (Refund.tries == asked.tries), "refund")
+
+
+def overdue_refunds(now: datetime, limit: int) -> list[str]:
+    found = Refund.by_due.query(DUE, Refund.by_due.due_at <= clock.iso(now), limit=limit, page_size=limit)
+    return [str(item.id) for item in found]

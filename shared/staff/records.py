@@ -1,0 +1,79 @@
+"""What waits for a person: one task per thing and kind, opened once, closed once."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pynamodb.attributes import UnicodeAttribute
+from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
+from pynamodb.models import Model
+
+from shared.kernel import clock, records, settings
+from shared.kernel.errors import NotFound
+
+OPEN = "open#task"
+
+
+class OpenTasks(GlobalSecondaryIndex["Task"]):
+    class Meta(records.Options):
+        index_name = "open"
+        projection = KeysOnlyProjection()
+
+    open = UnicodeAttribute(hash_key=True)
+    opened_at = UnicodeAttribute(range_key=True)
+
+
+class Task(Model):
+    class Meta(records.Options):
+        table_name = settings.table("tasks")
+
+    id = UnicodeAttribute(hash_key=True)  # task#{kind}#{about}
+    kind = UnicodeAttribute()
+    about = UnicodeAttribute()
+    order_id = UnicodeAttribute()
+    opened_at = UnicodeAttribute()
+    open = UnicodeAttribute(null=True)
+    done_by = UnicodeAttribute(null=True)
+    done_at = UnicodeAttribute(null=True)
+    note = UnicodeAttribute(null=True)
+    by_open = OpenTasks()
+
+
+def open_task(tx: records.Transaction, kind: str, about: str, order_id: str, now: datetime) -> None:
+    """Ask a person to look at something; a task of this kind about this thing is opened anew if it was done before."""
+    tx.update(
+        "task",
+        Task(f"task#{kind}#{about}"),
+        [
+            Task.kind.set(kind),
+            Task.about.set(about),
+            Task.order_id.set(order_id),
+            Task.opened_at.set(clock.iso(now)),
+            Task.open.set(OPEN),
+        ],
+        Task.open.does_not_exist() | (Task.open == OPEN),
+    )
+
+
+def close_task(task_id: str, by: str, note: str, now: datetime) -> None:
+    """A person has dealt with it; closing again is a success, an unknown task NotFound."""
+    try:
+        records.update(
+            Task(task_id),
+            [
+                Task.done_by.set(by),
+                Task.done_at.set(clock.iso(now)),
+                Task.note.set(note),
+                Task.open.remove(),
+            ],
+            Task.id.exists(),
+        )
+    except records.Lost:
+        raise NotFound from None
+
+
+def open_tasks(limit: int) -> list[Task]:
+    """The open tasks, the oldest first."""
+    found = [str(item.id) for item in Task.by_open.query(OPEN, limit=limit, page_size=limit)]
+    by_id = {str(item.id): item for item in Task.batch_get(found)} if found else {}
+    return [by_id[task_id] for task_id in found if task_id in by_id]

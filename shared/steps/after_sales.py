@@ -1,0 +1,147 @@
+"""Money back: requested once, sent under its own number, asked after until the provider has said yes or no."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from shared.kernel import ids
+from shared.kernel.records import Lost, Transaction
+from shared.kernel.telemetry import count, logger
+from shared.ledger import posting
+from shared.ledger import records as ledger
+from shared.orders import records as orders
+from shared.orders.errors import NotOpen
+from shared.orders.records import Order
+from shared.orders.status import LineState, Refund, Status
+from shared.payments import records as payments
+from shared.payments import registry
+from shared.payments.provider import Outcome, RefundRequest
+from shared.payments.records import RefundState
+from shared.staff import records as staff
+from shared.steps.order_intake import free
+
+REFUND_WITHIN = timedelta(minutes=2)
+"""A refund is sent within seconds of being requested; later than this its message is lost and sent again."""
+
+ASK_AGAIN = timedelta(minutes=1)
+"""Doubled with every try."""
+
+TRIES_MAX = 8
+"""About four hours of asking; then a person looks at it."""
+
+REFUNDABLE = frozenset({Status.REFUSED, Status.CLEARED, Status.PARTLY_DELIVERED, Status.DELIVERED})
+
+
+def work(message: Mapping[str, str], now: datetime) -> None:
+    """Give a refused order's money back, or send a refund that was requested."""
+    if "refund_id" in message:
+        send(message["refund_id"], now)
+        return
+    order = orders.order_of(message["order_id"])
+    if order.status is Status.REFUSED:
+        request(order, "refused", "system", now)
+
+
+def request(order: Order, reason: str, by: str, now: datetime) -> str:
+    """Request the refund of a whole order and free what it still held; again gives the same refund. NotOpen otherwise."""
+    if order.head.refund_id:
+        return str(order.head.refund_id)
+    if order.status not in REFUNDABLE:
+        raise NotOpen(order_status=order.status)
+    refund_id = ids.new("ref", now)
+    money = payments.received(str(order.head.paid_by))
+    delivered = LineState.DELIVERED in order.head.facts.lines
+    try:
+        with Transaction() as tx:
+            orders.move(tx, order.head, refund=Refund.OPEN, also={"refund_id": refund_id})
+            if not delivered:
+                free(tx, order)
+            payments.request_refund(tx, refund_id, money, reason, by, now + REFUND_WITHIN, now, of_order=True)
+            ledger.post(
+                tx,
+                "refund_requested",
+                _owed(order),
+                now,
+                order_id=order.order_id,
+                channel=str(order.head.channel),
+                provider=str(money.provider),
+                refund_id=refund_id,
+                by=by,
+            )
+    except Lost:
+        latest = orders.order_of(order.order_id)
+        if latest.head.refund_id:
+            return str(latest.head.refund_id)
+        raise NotOpen(order_status=latest.status) from None
+    return refund_id
+
+
+def send(refund_id: str, now: datetime) -> None:
+    """Ask the provider for one refund and write down its answer; a refund that is final is left alone."""
+    refund = payments.refund(refund_id)
+    if refund.state in {RefundState.SUCCEEDED, RefundState.FAILED}:
+        return
+    outcome = _answer(refund, now)
+    try:
+        if outcome is Outcome.SUCCEEDED:
+            _succeeded(refund, now)
+        elif outcome is Outcome.FAILED:
+            with Transaction() as tx:
+                payments.end_refund(tx, refund, RefundState.FAILED)
+                staff.open_task(tx, "refund_failed", refund_id, str(refund.order_id), now)
+            count("RefundFailed")
+        else:
+            wait(refund, RefundState.UNKNOWN, now)
+    except Lost:
+        logger.info("refund moved meanwhile", refund_id=refund_id)
+    logger.info("refund", refund_id=refund_id, outcome=outcome)
+
+
+def wait(refund: payments.Refund, state: RefundState, now: datetime) -> None:
+    """Look at it again later; a person is told when that has been said too often."""
+    tries = int(refund.tries)
+    payments.wait_for_refund(refund, state, now + ASK_AGAIN * 2 ** min(tries, TRIES_MAX))
+    if tries + 1 == TRIES_MAX:
+        with Transaction() as tx:
+            staff.open_task(tx, "refund_stuck", str(refund.id), str(refund.order_id), now)
+
+
+def _answer(refund: payments.Refund, now: datetime) -> Outcome:
+    provider = registry.provider(str(refund.provider))
+    if refund.state == RefundState.UNKNOWN:
+        known = provider.query_refund(str(refund.id), now)
+        if known is not Outcome.ABSENT:
+            return known
+    return provider.refund(
+        RefundRequest(str(refund.id), str(refund.provider_no), refund.amount, str(refund.reason)), now
+    )
+
+
+def _succeeded(refund: payments.Refund, now: datetime) -> None:
+    head = orders.head_of(str(refund.order_id))
+    with Transaction() as tx:
+        payments.end_refund(tx, refund, RefundState.SUCCEEDED)
+        if refund.of_order:
+            orders.move(tx, head, refund=Refund.DONE)
+        ledger.post(
+            tx,
+            "refund_sent",
+            posting.refund_sent(str(refund.provider), refund.amount),
+            now,
+            order_id=str(refund.order_id),
+            channel=str(head.channel),
+            provider=str(refund.provider),
+            refund_id=str(refund.id),
+        )
+
+
+def _owed(order: Order) -> list[posting.Leg]:
+    """What was delivered is taken back from sales, what was not from the buyer's deposits."""
+    legs: list[posting.Leg] = []
+    for line in order.lines:
+        sold = order.head.lines[line.number] == LineState.DELIVERED
+        legs += posting.refund_requested(
+            line.amount, "refunds" if sold else "deposits", [(str(line.sku), line.amount.minor)]
+        )
+    return legs

@@ -1,0 +1,100 @@
+"""The owner of time: whatever is overdue makes its next move, and lost steps are sent again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from shared.kernel import clock, queues
+from shared.kernel.errors import Refusal
+from shared.kernel.records import Lost, Transaction
+from shared.kernel.telemetry import count, logger
+from shared.orders import records as orders
+from shared.orders.deadlines import STEP_WITHIN, TRIES_MAX, next_look
+from shared.orders.records import Head
+from shared.orders.status import Status
+from shared.payments import records as payments
+from shared.payments import registry
+from shared.payments.provider import Outcome
+from shared.payments.records import RefundState
+from shared.staff import records as staff
+from shared.steps import after_sales, order_intake, payment_received, risk_checks
+from shared.steps.relay import NEXT, REFUNDS
+
+AT_ONCE = 200  # overdue things in one run: a minute's run stays within its time limit
+LATE = timedelta(minutes=5)  # overdue by more than this means that this very step does not keep up
+
+
+def run(now: datetime) -> None:
+    """Make the next move of everything overdue; one that fails is logged and does not stop the others."""
+    late = clock.iso(now - LATE)
+    found = [orders.head_of(order_id) for order_id in orders.overdue(now, AT_ONCE)]
+    count("OverdueOrders", sum(1 for head in found if head.due_at and str(head.due_at) < late))
+    for head in found:
+        _guarded(str(head.order_id), _order, head, now)
+    for refund_id in payments.overdue_refunds(now, AT_ONCE):
+        _guarded(refund_id, _refund, payments.refund(refund_id), now)
+
+
+def _guarded(about: str, move: Callable[..., None], record: object, now: datetime) -> None:
+    try:
+        move(record, now)
+    except (Lost, Refusal) as lost:
+        logger.info("moved meanwhile", about=about, why=str(lost))
+    except Exception:
+        logger.exception("a deadline failed", about=about)
+        count("DeadlineFailed")
+
+
+def _order(head: Head, now: datetime) -> None:
+    status = Status(head.status)
+    if not head.due_at or str(head.due_at) > clock.iso(now):
+        return  # the index was a moment behind
+    if status is Status.PLACED:
+        _unpaid(head, now)
+    elif status is Status.REVIEW:
+        risk_checks.overdue(head, now)
+    elif status in NEXT:
+        _send_again(head, NEXT[status], now)
+    else:
+        _tell_a_person(head, now)
+
+
+def _unpaid(head: Head, now: datetime) -> None:
+    """Ask whether a notification was lost; if nothing was paid, wait on or expire."""
+    for payment_id in map(str, head.payments):
+        attempt = payments.payment(payment_id)
+        answer = registry.provider(str(attempt.provider)).query(payment_id, now)
+        if answer.outcome is Outcome.UNKNOWN:
+            logger.warning("provider does not answer", provider=str(attempt.provider))
+        for charge in answer.charges if answer.outcome is Outcome.SUCCEEDED else ():
+            payment_received.receive(payment_id, charge, str(attempt.provider), now)
+    latest = orders.order_of(str(head.order_id))
+    if latest.status is not Status.PLACED:
+        return
+    expires_at = clock.parse(str(head.expires_at))
+    if expires_at <= now:
+        order_intake.close(latest, Status.EXPIRED)
+    else:
+        orders.look_again(head, next_look(clock.parse(str(head.placed_at)), expires_at, now), 0)
+
+
+def _send_again(head: Head, queue: str, now: datetime) -> None:
+    tries = int(head.tries) + 1
+    if tries > TRIES_MAX:
+        _tell_a_person(head, now)
+        return
+    orders.look_again(head, now + STEP_WITHIN * 2 ** (tries - 1), tries)
+    queues.send(queue, [{"order_id": str(head.order_id)}])
+    count("StepSentAgain")
+
+
+def _tell_a_person(head: Head, now: datetime) -> None:
+    with Transaction() as tx:
+        staff.open_task(tx, "order_stuck", str(head.order_id), str(head.order_id), now)
+    orders.look_again(head, now + timedelta(days=1), int(head.tries))
+
+
+def _refund(refund: payments.Refund, now: datetime) -> None:
+    after_sales.wait(refund, RefundState(refund.state), now)
+    queues.send(REFUNDS, [{"refund_id": str(refund.id)}])

@@ -1,0 +1,399 @@
+"""Quote, place, look up, cancel, pay another way: what storefronts ask of us."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from random import Random, SystemRandom
+
+from shared.catalog import kinds
+from shared.catalog import records as catalog
+from shared.catalog.kinds import Fulfilment
+from shared.catalog.sku import Sku
+from shared.inventory import records as inventory
+from shared.inventory.errors import OutOfStock
+from shared.inventory.shelf import OnShelf
+from shared.kernel import clock, ids, people, settings, tokens
+from shared.kernel.errors import Busy, Refusal
+from shared.kernel.http import Amount, Caller
+from shared.kernel.money import Money
+from shared.kernel.records import Lost, Transaction
+from shared.orders import records as orders
+from shared.orders.contract import (
+    ChangePayment,
+    Contact,
+    LineView,
+    OrderView,
+    PaymentView,
+    PlacedOrder,
+    PlaceOrder,
+    QuotedLineView,
+    QuoteRequest,
+    QuoteView,
+    WantedLine,
+)
+from shared.orders.deadlines import next_look
+from shared.orders.errors import (
+    ForeignChannel,
+    NoContact,
+    NotOpen,
+    OverLimit,
+    PriceChanged,
+    ReferenceReused,
+    TooManyCards,
+    WeakReference,
+)
+from shared.orders.quoting import Quote, QuotedLine
+from shared.orders.status import LineState, Status
+from shared.payments import records as payments
+from shared.payments import registry
+from shared.payments.provider import PaymentRequest
+
+SHOP = "shop"  # the channel of callers without a credential
+REFERENCE_MIN = 22  # characters: 128 bits in base 64
+HOLD_SECONDS = 900  # unless set: long enough to pay by phone, short enough not to starve the shelf
+ATTEMPTS = 25  # lost races before we say busy: on a shelf of 50, 32 buyers at once need about 8
+
+_chance: Random = SystemRandom()
+
+
+def quote(wanted: QuoteRequest, caller: Caller, now: datetime) -> QuoteView:
+    """Today's price and whether there is stock, with the hash that placing can insist on."""
+    quoted, skus = _quote(wanted, caller)
+    today = clock.shanghai_day(now)
+    return QuoteView(
+        lines=[
+            QuotedLineView(
+                sku=line.sku,
+                title=line.title,
+                quantity=line.quantity,
+                unit_price=_amount(line.unit_price),
+                amount=_amount(line.amount),
+                available=_available(skus[line.sku], line.quantity, today),
+            )
+            for line in quoted.lines
+        ],
+        total=_amount(quoted.total),
+        channel=quoted.channel,
+        quote_hash=quoted.hash,
+    )
+
+
+def place(wanted: PlaceOrder, caller: Caller, now: datetime) -> PlacedOrder:
+    """Place an order and hold its very cards, in one transaction; the same reference gives the same order again."""
+    contact = _contact(wanted.contact)
+    if len(wanted.client_ref) < REFERENCE_MIN:
+        raise WeakReference
+    ref = orders.Ref(
+        orders.ref_key("anonymous", wanted.client_ref),
+        refers_to=ids.new("ord", now),
+        body_hash=hashlib.sha256(wanted.model_dump_json().encode()).hexdigest(),
+    )
+    try:
+        return _place_new(wanted, caller, contact, ref, now)
+    except Lost:
+        placed = orders.referred(str(ref.order_id))
+        if placed is None:
+            raise Busy from None
+        return _placed_before(placed, ref, caller, wanted)
+    except Refusal:
+        # What is refused today may have been placed by an earlier try whose answer was lost.
+        placed = orders.referred(str(ref.order_id))
+        if placed is None:
+            raise
+        return _placed_before(placed, ref, caller, wanted)
+
+
+def look_up(order_id: str) -> OrderView:
+    return _view(orders.order_of(order_id))
+
+
+def cancel(order_id: str, now: datetime) -> OrderView:
+    """Cancel an unpaid order and free its cards; cancelling again is a success."""
+    order = orders.order_of(order_id)
+    if order.status is not Status.CANCELLED:
+        close(order, Status.CANCELLED)
+    return look_up(order_id)
+
+
+def close(order: orders.Order, how: Status) -> None:
+    """Cancel or expire an unpaid order and free what it held; NotOpen if it moved first."""
+    if order.status is not Status.PLACED:
+        raise NotOpen(order_status=order.status)
+    try:
+        with Transaction() as tx:
+            orders.move(tx, order.head, closed=how)
+            free(tx, order)
+    except Lost:
+        raise NotOpen(order_status=orders.head_of(order.order_id).status) from None
+
+
+def free(tx: Transaction, order: orders.Order) -> None:
+    """Give back all that an order holds, in the transaction of the move that ends it."""
+    for card_id in order.card_ids:
+        inventory.release(tx, card_id, order.order_id)
+    for line in order.lines:
+        if line.quota:
+            inventory.return_quota(tx, str(line.sku), int(line.quantity))
+
+
+def change_payment(
+    order_id: str, wanted: ChangePayment, caller: Caller, key: str, now: datetime
+) -> PaymentView:
+    """Another attempt to pay; the same key, or without one the same method, gives the same attempt again."""
+    provider = registry.method(wanted.payment_method)
+    head = orders.head_of(order_id)
+    if Status(head.status) is not Status.PLACED:
+        raise NotOpen(order_status=head.status)
+    current = str(head.payments[-1])
+    payment_id = _payment_id(order_id, key) if key else current
+    if payment_id not in head.payments:
+        first = payments.payment(current)
+        try:
+            with Transaction() as tx:
+                expires_at = clock.parse(str(head.expires_at))
+                payments.open_payment(
+                    tx, payment_id, order_id, provider.code, head.total, str(first.subject), expires_at
+                )
+                orders.add_payment(tx, head, payment_id, provider.code)
+        except Lost as lost:
+            if "payment" not in lost.failed:
+                raise NotOpen(order_status=orders.head_of(order_id).status) from None
+    return _payment_view(payments.payment(payment_id), caller, "")
+
+
+def pick_cards(
+    lines: Sequence[tuple[str, int, int]], now: datetime, passed_over: frozenset[str]
+) -> list[Sequence[OnShelf]]:
+    """For each (sku, quantity, shards) the cards to try to hold, no card twice; OutOfStock if there are not enough."""
+    chosen: list[Sequence[OnShelf]] = []
+    taken = passed_over
+    for sku, quantity, shards in lines:
+        picked = inventory.pick(sku, shards, quantity, clock.shanghai_day(now), _chance, taken)
+        taken |= {card.card_id for card in picked}
+        chosen.append(picked)
+    return chosen
+
+
+def _place_new(
+    wanted: PlaceOrder, caller: Caller, contact: people.Contact, ref: orders.Ref, now: datetime
+) -> PlacedOrder:
+    provider = registry.method(wanted.payment_method)
+    quoted, skus = _quote(wanted, caller)
+    if wanted.quote_hash and wanted.quote_hash != quoted.hash:
+        raise PriceChanged(quote_hash=quoted.hash)
+    order_id = str(ref.refers_to)
+    payment_id = _payment_id(order_id, "first")
+    head = _new_head(order_id, quoted, provider.code, payment_id, contact, caller, now)
+    subject = quoted.lines[0].title[:60]
+    lines = [_new_line(order_id, number, line, skus[line.sku]) for number, line in enumerate(quoted.lines, 1)]
+    stocked = [line for line in lines if line.fulfilment == Fulfilment.STOCK]
+
+    passed_over: frozenset[str] = frozenset()
+    for attempt in range(ATTEMPTS):
+        needs = [(str(line.sku), int(line.quantity), skus[str(line.sku)].shards) for line in stocked]
+        for line, picked in zip(stocked, pick_cards(needs, now, passed_over), strict=True):
+            line.card_ids = [card.card_id for card in picked]
+        try:
+            with Transaction() as tx:
+                orders.place(tx, head, lines, ref)
+                payments.open_payment(
+                    tx, payment_id, order_id, provider.code, quoted.total, subject, clock.parse(str(head.expires_at))
+                )
+                for line in lines:
+                    for card_id in line.card_ids:
+                        inventory.hold(tx, card_id, str(line.sku), order_id)
+                    if line.quota:
+                        inventory.reserve_quota(tx, str(line.sku), int(line.quantity), int(line.quota))
+            break
+        except Lost as lost:
+            if "ref" in lost.failed:
+                raise
+            for line in lines:
+                if f"quota {line.sku}" in lost.failed and attempt >= ATTEMPTS // 2:
+                    raise OutOfStock(sku=line.sku) from None
+            passed_over |= {part for part in lost.failed if part.startswith("crd_")}
+            time.sleep(_chance.uniform(0, 0.02 * min(attempt + 1, 10)))  # seconds: spreads buyers who collided
+    else:
+        raise Busy
+    placed = payments.Payment(payment_id, amount_minor=quoted.total.minor, currency=quoted.total.currency)
+    placed.provider, placed.subject, placed.expires_at = provider.code, subject, head.expires_at
+    return _placed_view(head, placed, caller, wanted.return_url or "")
+
+
+def _placed_before(placed: orders.Ref, ref: orders.Ref, caller: Caller, wanted: PlaceOrder) -> PlacedOrder:
+    if placed.body_hash != ref.body_hash:
+        raise ReferenceReused
+    head = orders.head_of(str(placed.refers_to))
+    return _placed_view(head, payments.payment(str(head.payments[-1])), caller, wanted.return_url or "")
+
+
+def _quote(wanted: QuoteRequest, caller: Caller) -> tuple[Quote, Mapping[str, Sku]]:
+    channel = SHOP  # channel credentials come with the channels; until then nobody has one
+    if wanted.channel not in (None, channel):
+        raise ForeignChannel
+    _check_quantities(wanted.lines)
+    skus = catalog.for_sale([line.sku for line in wanted.lines])
+    asked = Counter[str]()
+    for line in wanted.lines:
+        sku = skus[line.sku]
+        kinds.check_account(sku.account_fields, line.account or {})
+        asked[line.sku] += line.quantity
+        if sku.limit_per_order and asked[line.sku] > sku.limit_per_order:
+            raise OverLimit(sku=line.sku, limit=sku.limit_per_order)
+    quoted = [
+        QuotedLine(
+            line.sku,
+            skus[line.sku].title,
+            line.quantity,
+            skus[line.sku].price,
+            skus[line.sku].fulfilment,
+            skus[line.sku].version,
+        )
+        for line in wanted.lines
+    ]
+    return Quote(quoted, channel), skus
+
+
+def _check_quantities(lines: Sequence[WantedLine]) -> None:
+    # Head, reference, payment, lines and cards share one transaction.
+    if sum(line.quantity for line in lines) + len(lines) > orders.CARDS_MAX + 1:
+        raise TooManyCards(limit=orders.CARDS_MAX)
+
+
+def _contact(given: Contact) -> people.Contact:
+    wanted = ("phone", given.phone) if given.phone else ("email", given.email)
+    contact = people.contact(wanted[0], wanted[1]) if wanted[1] else None
+    if contact is None:
+        raise NoContact
+    return contact
+
+
+def _new_head(
+    order_id: str,
+    quoted: Quote,
+    provider: str,
+    payment_id: str,
+    contact: people.Contact,
+    caller: Caller,
+    now: datetime,
+) -> orders.Head:
+    expires_at = now + timedelta(seconds=settings.whole("HOLD_SECONDS", HOLD_SECONDS))
+    return orders.Head(
+        order_id,
+        orders.HEAD,
+        status=Status.PLACED,
+        version=1,
+        channel=quoted.channel,
+        total_minor=quoted.total.minor,
+        currency=quoted.total.currency,
+        placed_at=clock.iso(now),
+        expires_at=clock.iso(expires_at),
+        due=orders.DUE,
+        due_at=clock.iso(next_look(now, expires_at, now)),
+        contact_hash=people.hashed(contact.kind, contact.text),
+        contact_mask=contact.mask,
+        contact_sealed=people.seal(f"{contact.kind}:{contact.text}", order_id),
+        address_hash=people.hashed("address", caller.address) if people.tells_apart(caller.address) else "",
+        provider=provider,
+        payments=[payment_id],
+        lines={str(number): LineState.WAITING for number in range(1, len(quoted.lines) + 1)},
+    )
+
+
+def _new_line(order_id: str, number: int, line: QuotedLine, sku: Sku) -> orders.Line:
+    made = line.fulfilment == Fulfilment.ISSUE
+    return orders.Line(
+        order_id,
+        f"line#{number}",
+        sku=line.sku,
+        title=line.title,
+        quantity=line.quantity,
+        unit_minor=line.unit_price.minor,
+        currency=line.unit_price.currency,
+        fulfilment=line.fulfilment,
+        cost_e6=sku.cost_e6 if made else 0,
+        validity_days=sku.validity_days if made else None,
+        quota=sku.quota if made else None,
+        shards=sku.shards,
+        card_ids=[],
+    )
+
+
+def _available(sku: Sku, quantity: int, today: date) -> bool:
+    if sku.fulfilment == Fulfilment.ISSUE:
+        return True
+    try:
+        inventory.pick(sku.sku, sku.shards, quantity, today, _chance)
+    except OutOfStock:
+        return False
+    return True
+
+
+def _placed_view(head: orders.Head, payment: payments.Payment, caller: Caller, return_url: str) -> PlacedOrder:
+    return PlacedOrder(
+        order_id=str(head.order_id),
+        status=str(head.status),
+        total=_amount(head.total),
+        expires_at=str(head.expires_at),
+        access_token=tokens.access_token(str(head.order_id)),
+        payment=_payment_view(payment, caller, return_url),
+    )
+
+
+def _payment_view(payment: payments.Payment, caller: Caller, return_url: str) -> PaymentView:
+    provider = registry.provider(str(payment.provider))
+    intent = provider.create(
+        PaymentRequest(
+            payment_id=str(payment.id),
+            amount=payment.amount,
+            subject=str(payment.subject),
+            notify_url=f"{caller.base_url}/webhooks/payments/{provider.code}",
+            return_url=return_url,
+            expires_at=clock.parse(str(payment.expires_at)),
+        )
+    )
+    return PaymentView(
+        provider=provider.code,
+        payment_id=str(payment.id),
+        redirect_url=intent.redirect_url,
+        qr_url=intent.qr_url,
+        client_params=dict(intent.client_params) if intent.client_params else None,
+    )
+
+
+def _view(order: orders.Order) -> OrderView:
+    head = order.head
+    return OrderView(
+        order_id=order.order_id,
+        status=str(head.status),
+        total=_amount(head.total),
+        channel=str(head.channel),
+        contact=str(head.contact_mask),
+        placed_at=str(head.placed_at),
+        expires_at=str(head.expires_at),
+        lines=[
+            LineView(
+                sku=str(line.sku),
+                title=str(line.title),
+                quantity=int(line.quantity),
+                amount=_amount(line.amount),
+                state=head.lines[line.number],
+            )
+            for line in order.lines
+        ],
+        delivered_at=str(head.delivered_at) if head.delivered_at else None,
+    )
+
+
+def _payment_id(order_id: str, key: str) -> str:
+    """An attempt's id follows from its order and the caller's key, so that trying twice is trying once."""
+    digest = hashlib.sha256(f"{order_id}|{key}".encode()).hexdigest()[:8]
+    return f"pay_{order_id.removeprefix('ord_')}{digest}"
+
+
+def _amount(money: Money) -> Amount:
+    return Amount(amount_minor=money.minor, currency=money.currency)

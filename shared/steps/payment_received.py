@@ -1,0 +1,166 @@
+"""What money does once it is recorded: pays its order, revives a closed one, or goes back where it came from.
+
+Used by whoever learns of money: the notification door, and the owner of time when it asks a provider.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from random import SystemRandom
+
+from shared.inventory import records as inventory
+from shared.inventory.errors import OutOfStock
+from shared.kernel import clock, ids
+from shared.kernel.errors import Busy
+from shared.kernel.money import share
+from shared.kernel.records import Lost, Transaction
+from shared.kernel.telemetry import count, logger
+from shared.ledger import posting
+from shared.ledger import records as ledger
+from shared.orders import records as orders
+from shared.orders.deadlines import STEP_WITHIN
+from shared.orders.records import Order
+from shared.orders.status import Refund, Status
+from shared.payments import records as payments
+from shared.payments import registry
+from shared.payments.errors import UnknownPayment
+from shared.payments.provider import Charge
+from shared.payments.records import MoneyState, Received
+
+REFUND_WITHIN = timedelta(minutes=2)
+"""A refund is sent within seconds of being requested; later than this its message is lost and sent again."""
+
+ATTEMPTS = 12  # lost races against the order's other moves and against buyers of the same cards
+
+_chance = SystemRandom()
+
+
+def receive(payment_id: str, charge: Charge, provider: str, now: datetime) -> None:
+    """Record the charge, then act on it; UnknownPayment if we never asked for it. Repeating it changes nothing."""
+    paid = payments.payment(payment_id)
+    if paid.provider != provider:
+        raise UnknownPayment
+    money = payments.record(paid, charge, now)
+    for _ in range(ATTEMPTS):
+        if money.state == MoneyState.APPLIED:
+            return
+        try:
+            return _use(money, paid, orders.order_of(str(paid.order_id)), now)
+        except Lost:
+            money = payments.received(str(money.id))  # somebody moved first: look again, decide again
+    raise Busy
+
+
+def _use(money: Received, paid: payments.Payment, order: Order, now: datetime) -> None:
+    if money.amount != paid.amount:
+        return _give_back(money, order, "wrong_amount", now)
+    if order.head.paid_by or order.head.refund:
+        return _give_back(money, order, "paid_twice", now)
+    if order.status is Status.PLACED:
+        return _pay(money, order, [], now)
+    try:
+        _pay(money, order, _held_anew(order, now), now)
+    except OutOfStock:
+        _refund_late(money, order, now)
+
+
+def _pay(money: Received, order: Order, held_anew: list[tuple[orders.Line, list[str]]], now: datetime) -> None:
+    """The order is paid: money, attempt, order and books in one transaction."""
+    with Transaction() as tx:
+        payments.apply(tx, money, "late" if order.head.closed else "order")
+        payments.settle(tx, money)
+        orders.move(tx, order.head, due_at=now + STEP_WITHIN, also={"paid_by": str(money.id)})
+        for line, card_ids in held_anew:
+            for card_id in card_ids:
+                inventory.hold(tx, card_id, str(line.sku), order.order_id)
+            if card_ids:
+                orders.hold_anew(tx, line, card_ids)
+            if line.quota:
+                inventory.reserve_quota(tx, str(line.sku), int(line.quantity), int(line.quota))
+        legs = posting.payment_received(str(money.provider), money.amount, _fee(money), _weights(order))
+        _post(tx, "payment", legs, money, order, now)
+    logger.info("paid", order_id=order.order_id, late=bool(order.head.closed))
+
+
+def _held_anew(order: Order, now: datetime) -> list[tuple[orders.Line, list[str]]]:
+    """Late money: the cards went back to the shelf, so others take their place; OutOfStock if there are not enough."""
+    today = clock.shanghai_day(now)
+    taken: frozenset[str] = frozenset()
+    held = []
+    for line in order.lines:
+        card_ids: list[str] = []
+        if line.card_ids:
+            shards = int(line.shards)
+            card_ids = [
+                card.card_id
+                for card in inventory.pick(str(line.sku), shards, int(line.quantity), today, _chance, taken)
+            ]
+        taken |= set(card_ids)
+        held.append((line, card_ids))
+    return held
+
+
+def _refund_late(money: Received, order: Order, now: datetime) -> None:
+    """The order was closed and its cards are gone: the money goes back, and the order says so."""
+    refund_id = ids.new("ref", now)
+    with Transaction() as tx:
+        payments.apply(tx, money, "late_without_stock")
+        payments.settle(tx, money)
+        orders.move(
+            tx,
+            order.head,
+            refund=Refund.OPEN,
+            also={"paid_by": str(money.id), "refund_id": refund_id},
+        )
+        payments.request_refund(
+            tx, refund_id, money, "late_without_stock", "system", now + REFUND_WITHIN, now, of_order=True
+        )
+        _post(tx, "late_money", _there_and_back(money), money, order, now, refund_id)
+    count("LateMoneyRefunded")
+
+
+def _give_back(money: Received, order: Order, why: str, now: datetime) -> None:
+    """Money that fits no open order: recorded in suspense and sent back; the order does not move."""
+    refund_id = ids.new("ref", now)
+    with Transaction() as tx:
+        payments.apply(tx, money, why)
+        payments.request_refund(tx, refund_id, money, why, "system", now + REFUND_WITHIN, now, of_order=False)
+        _post(tx, why, _there_and_back(money), money, order, now, refund_id)
+    count("UnplacedMoney")
+
+
+def _there_and_back(money: Received) -> list[posting.Leg]:
+    received = posting.unplaced_received(str(money.provider), money.amount, _fee(money))
+    return [*received, *posting.refund_requested(money.amount, "suspense")]
+
+
+def _post(
+    tx: Transaction,
+    kind: str,
+    legs: list[posting.Leg] | tuple[posting.Leg, ...],
+    money: Received,
+    order: Order,
+    now: datetime,
+    refund_id: str | None = None,
+) -> None:
+    ledger.post(
+        tx,
+        kind,
+        legs,
+        now,
+        clock.parse(str(money.paid_at)),
+        order_id=order.order_id,
+        channel=str(order.head.channel),
+        provider=str(money.provider),
+        payment_id=str(money.payment_id),
+        refund_id=refund_id,
+    )
+
+
+def _fee(money: Received) -> int:
+    return share(int(money.amount_minor), registry.provider(str(money.provider)).fee_e6)
+
+
+def _weights(order: Order) -> list[tuple[str, int]]:
+    return [(str(line.sku), line.amount.minor) for line in order.lines]
+

@@ -1,0 +1,59 @@
+"""The outbox: a record that changed is forwarded to the queue of its next step."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from shared.kernel import queues
+from shared.kernel.telemetry import count, logger
+from shared.orders.status import Status
+from shared.payments.records import RefundState
+
+NEXT: Mapping[str, str] = {
+    Status.PAID: "risk-checks",
+    Status.CLEARED: "card-dispatch",
+    Status.REFUSED: "after-sales",
+}
+"""What each status waits for; a status that is not here waits for a person, for time, or for nothing."""
+
+REFUNDS = "after-sales"
+
+
+def forward(stream_records: Iterable[Mapping[str, Any]]) -> None:
+    """Send each change on; a record that cannot be read goes to the failure queue, so that it never stops the others.
+
+    A transient error of SQS is raised: the whole batch comes again, which is safe, because consumers are idempotent.
+    """
+    outgoing: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for record in stream_records:
+        try:
+            if step := _next(record):
+                outgoing[step[0]].append(step[1])
+        except (KeyError, TypeError, ValueError):
+            logger.error("a stream record cannot be read", event_id=str(record.get("eventID")))
+            count("RelayUnreadable")
+            outgoing["relay-failures"].append({"event_id": str(record.get("eventID")), "keys": _keys(record)})
+    for queue, messages in outgoing.items():
+        queues.send(queue, messages)
+
+
+def _next(record: Mapping[str, Any]) -> tuple[str, dict[str, str]] | None:
+    if record["eventName"] == "REMOVE":
+        return None
+    new, old = record["dynamodb"]["NewImage"], record["dynamodb"].get("OldImage") or {}
+    if new.get("part", {}).get("S") == "head":
+        status = new["status"]["S"]
+        changed = old.get("status", {}).get("S") != Status(status)
+        return (NEXT[status], {"order_id": new["order_id"]["S"]}) if changed and status in NEXT else None
+    if new.get("id", {}).get("S", "").startswith("ref_") and not old:
+        RefundState(new["state"]["S"])
+        return REFUNDS, {"refund_id": new["id"]["S"]}
+    return None
+
+
+def _keys(record: Mapping[str, Any]) -> str:
+    """Enough to find the record; its contents stay in the table."""
+    keys = (record.get("dynamodb") or {}).get("Keys") or {}
+    return ",".join(f"{name}={next(iter(value.values()), '')}" for name, value in sorted(keys.items()))

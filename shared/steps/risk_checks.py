@@ -1,0 +1,117 @@
+"""A paid order is cleared, held for review, or refused; and what a person decides about one held."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from shared.kernel import clock, ids, settings
+from shared.kernel.records import Lost, Transaction
+from shared.kernel.telemetry import count, logger
+from shared.orders import records as orders
+from shared.orders.deadlines import STEP_WITHIN
+from shared.orders.records import Head
+from shared.orders.status import Decision, Status
+from shared.risk import records as risk
+from shared.risk.errors import ReviewDecided
+from shared.risk.records import ReviewState
+from shared.risk.scoring import Features, Limits, Outcome, Verdict, decide
+
+REVIEW_WITHIN = timedelta(minutes=30)
+"""Buyers of instant goods wait no longer; then the money goes back by itself, the code never does."""
+
+
+def check(message: Mapping[str, str], now: datetime) -> None:
+    """Decide about a paid order; one that has been decided is left alone."""
+    head = orders.head_of(message["order_id"])
+    if Status(head.status) is not Status.PAID:
+        return
+    verdict = decide(_features(head, now), limits())
+    try:
+        if verdict.outcome is Outcome.REVIEW:
+            _open_review(head, verdict, now)
+        else:
+            also = {"reasons": list(verdict.reasons)} if verdict.reasons else None
+            orders.move_alone(
+                head, due_at=_due(head, now), decision=Decision(verdict.outcome), also=also
+            )
+    except Lost:
+        return  # somebody moved it first, which this message may have done itself in an earlier delivery
+    count(f"Risk{verdict.outcome.title()}")
+    logger.info("checked", order_id=str(head.order_id), outcome=verdict.outcome, reasons=verdict.reasons)
+
+
+def approve(review_id: str, by: str, note: str, now: datetime) -> risk.Review:
+    """A person lets the order go on; repeating it is a success, deciding otherwise after that is ReviewDecided."""
+    return _decide(review_id, ReviewState.APPROVED, by, note, now)
+
+
+def refuse(review_id: str, by: str, note: str, now: datetime) -> risk.Review:
+    """A person sends the money back."""
+    return _decide(review_id, ReviewState.REFUSED, by, note, now)
+
+
+def overdue(head: Head, now: datetime) -> None:
+    """Nobody decided in time: the order is refused."""
+    _decide(str(head.review_id), ReviewState.OVERDUE, "system", "review_overdue", now)
+
+
+def limits() -> Limits:
+    defaults = Limits()
+    return Limits(
+        order_minor=settings.whole("RISK_ORDER_MINOR", defaults.order_minor),
+        contact_orders_per_day=settings.whole("RISK_CONTACT_ORDERS_PER_DAY", defaults.contact_orders_per_day),
+        contact_minor_per_day=settings.whole("RISK_CONTACT_MINOR_PER_DAY", defaults.contact_minor_per_day),
+        address_orders_per_day=settings.whole("RISK_ADDRESS_ORDERS_PER_DAY", defaults.address_orders_per_day),
+    )
+
+
+def _features(head: Head, now: datetime) -> Features:
+    order_id, amount = str(head.order_id), int(head.total_minor)
+    keys = [("contact", str(head.contact_hash))] + ([("address", head.address_hash)] if head.address_hash else [])
+    counts = {what: risk.count(what, hashed, order_id, amount, now) for what, hashed in keys}
+    lists = risk.listed(keys, now)
+    return Features(
+        total_minor=amount,
+        contact_orders=counts["contact"].orders,
+        contact_minor=counts["contact"].amount_minor,
+        address_orders=counts["address"].orders if "address" in counts else 0,
+        contact_listed=lists.get("contact"),
+        address_listed=lists.get("address"),
+    )
+
+
+def _due(head: Head, now: datetime) -> datetime | None:
+    """A new deadline costs index writes, so the one set when the order was paid serves while there is time left."""
+    due_at = clock.parse(str(head.due_at))
+    return None if due_at > now + STEP_WITHIN / 2 else now + STEP_WITHIN
+
+
+def _open_review(head: Head, verdict: Verdict, now: datetime) -> None:
+    review_id, due_at = ids.new("rev", now), now + REVIEW_WITHIN
+    with Transaction() as tx:
+        orders.move(
+            tx,
+            head,
+            due_at=due_at,
+            decision=Decision.REVIEW,
+            also={"review_id": review_id, "reasons": list(verdict.reasons)},
+        )
+        risk.open_review(tx, review_id, str(head.order_id), verdict.reasons, due_at, now)
+
+
+def _decide(review_id: str, state: ReviewState, by: str, note: str, now: datetime) -> risk.Review:
+    review = risk.review(review_id)
+    if review.state == ReviewState.OPEN:
+        head = orders.head_of(str(review.order_id))
+        decision = Decision.CLEARED if state is ReviewState.APPROVED else Decision.REFUSED
+        try:
+            with Transaction() as tx:
+                orders.move(tx, head, due_at=now + STEP_WITHIN, decision=decision)
+                risk.close_review(tx, review_id, state, by, note, now)
+        except Lost:
+            pass  # two people pressed at once; the first one's word is looked at below
+        review = risk.review(review_id)
+    if review.state != state:
+        raise ReviewDecided(state=str(review.state))
+    return review
