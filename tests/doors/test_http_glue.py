@@ -71,6 +71,12 @@ def keep(raw: bytes) -> Response:
     return Response("success", headers={"Content-Type": "text/plain"}, status_code=200 if raw else 400)
 
 
+@app.route("/keys", methods=["POST"])
+@answers()
+def once(idempotency_key: str) -> dict[str, str]:
+    return {"key": idempotency_key}
+
+
 @app.route("/desk", methods=["POST"])
 @answers(takes=Wish, permission=Buying())
 def desk(caller: Caller, body: Wish) -> dict[str, Any]:
@@ -139,13 +145,13 @@ def is_problem(answer: Answer, status: int, code: str) -> bool:
     return answer.json["detail"] != "" and answer.json["type"] == f"urn:kaquan:problem:{code}"
 
 
-def test_a_good_request_is_answered_with_the_promised_status_and_without_empty_members() -> None:
+def test_a_good_request_is_answered_with_the_promised_status_and_every_promised_member() -> None:
     answer = send("POST", "/toys", '{"sku": "bear", "quantity": 2}')
 
     assert answer.status == 201
     assert answer.headers["content-type"] == JSON
     assert answer.headers["cache-control"] == "no-store"
-    assert answer.json == {"sku": "bear", "total": {"amount_minor": 200, "currency": "CNY"}}
+    assert answer.json == {"sku": "bear", "total": {"amount_minor": 200, "currency": "CNY"}, "note": None}
 
 
 @pytest.mark.parametrize(
@@ -335,6 +341,19 @@ def test_an_event_that_is_no_request_is_answered_with_a_problem(event: dict[str,
 def test_an_answer_of_its_own_passes_through_unless_it_is_an_error_without_a_name() -> None:
     assert send("POST", "/raw", b"\xff\x00", Content_Type="text/plain").text == "success"
     assert is_problem(send("POST", "/raw", Content_Type="text/plain"), 400, "malformed_body")
+
+
+def test_an_idempotency_key_is_handed_over_as_it_came() -> None:
+    assert send("POST", "/keys", Idempotency_Key="k-1").json == {"key": "k-1"}
+    assert send("POST", "/keys").json == {"key": ""}
+
+
+@pytest.mark.parametrize("key", ["k" * 129, "键", "🎁"])
+def test_an_idempotency_key_that_is_no_key_is_refused(key: str) -> None:
+    answer = send("POST", "/keys", Idempotency_Key=key)
+
+    assert is_problem(answer, 422, "invalid_request")
+    assert key not in answer.text
 
 
 def test_a_bearer_token_is_read_and_other_schemes_are_not() -> None:
