@@ -1,0 +1,1 @@
+"""What is for sale: SKUs with their kinds and prices, and the snapshot that shoppers search."""
