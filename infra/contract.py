@@ -120,8 +120,8 @@ def _routes() -> Iterator[Endpoint]:
 
 
 @cache
-def template() -> Json:
-    """template.yaml, its short functions such as ``!Sub x`` read as ``{"Sub": "x"}``."""
+def template(path: Path = TEMPLATE) -> Json:
+    """A CloudFormation template, its short functions such as ``!Sub x`` read as ``{"Sub": "x"}``."""
 
     class Loader(yaml.SafeLoader):
         pass
@@ -134,7 +134,7 @@ def template() -> Json:
         return {name: node.value}
 
     Loader.add_multi_constructor("!", short)
-    return dict(yaml.load(TEMPLATE.read_text("utf-8"), Loader))  # noqa: S506  # a SafeLoader
+    return dict(yaml.load(path.read_text("utf-8"), Loader))  # noqa: S506  # a SafeLoader
 
 
 def functions() -> Json:
@@ -240,10 +240,9 @@ def _operation(endpoint: Endpoint, references: Mapping[Any, Json], schemas: Json
     if route.permission:
         operation["x-permission"] = {"name": route.permission.name, "roles": sorted(route.permission.roles)}
     if route.takes:
-        operation["requestBody"] = {
-            "required": True,
-            "content": {JSON: {"schema": references[route.takes, "validation"]}},
-        }
+        reference = references[route.takes, "validation"]
+        needed = bool(schemas[_name_of(reference)].get("required"))  # without a body every member has its default
+        operation["requestBody"] = {"required": needed, "content": {JSON: {"schema": reference}}}
     elif "raw" in endpoint.wants:
         operation["requestBody"] = {"required": True, "content": {media: {} for media in endpoint.media}}
     success: Json = {"description": "Done."}

@@ -93,6 +93,17 @@ def test_a_queue_trigger_reports_single_failures_and_keeps_its_workers_few(folde
         assert event["ScalingConfig"]["MaximumConcurrency"] >= 2
 
 
+@pytest.mark.parametrize("folder", [folder for folder in sorted(FUNCTIONS) if has(folder, "SQS")])
+def test_a_queue_is_named_for_its_function_and_waits_for_it_and_has_a_place_for_what_is_hopeless(folder: str) -> None:
+    logical_id, properties = FUNCTIONS[folder]
+    queue = contract.template(contract.ROOT / "infra/queues.yaml")["Resources"][logical_id.removesuffix("Function")]
+
+    assert logical_id.removesuffix("Function") in str(events(folder, "SQS")[0]["Queue"])
+    assert queue["Properties"]["QueueName"] == properties["FunctionName"]
+    assert queue["Properties"]["VisibilityTimeout"] >= 6 * properties.get("Timeout", DEFAULTS["Timeout"])
+    assert "deadLetterTargetArn" in queue["Properties"]["RedrivePolicy"]
+
+
 @pytest.mark.parametrize("folder", [folder for folder in sorted(FUNCTIONS) if has(folder, "DynamoDB")])
 def test_a_stream_trigger_gives_up_on_nothing_that_is_young(folder: str) -> None:
     for event in events(folder, "DynamoDB"):
