@@ -69,6 +69,7 @@ check: .venv/.ready  ## the fast part: lint, types, arrows, unit tests
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/python infra/contract.py --check
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@if [[ -d tests/unit ]]; then $(BIN)/pytest tests/unit --quiet --numprocesses=auto; fi
 
@@ -80,6 +81,10 @@ test: setup check lint-templates  ## everything
 lint-templates: setup
 	@$(SAM) validate --lint --template-file template.yaml --region us-east-1
 	@$(BIN)/cfn-lint --non-zero-exit-code informational template.yaml infra/*.yaml
+
+.PHONY: contract
+contract: .venv/.ready  ## write infra/openapi.json and infra/gateway.json anew from the routes
+	@$(BIN)/python infra/contract.py
 
 .PHONY: soak
 soak: setup  ## the seeded campaigns at full size

@@ -94,6 +94,8 @@ class LocalCloud:
 
     def start(self) -> bool:
         """Start it and wait until it answers. False if it was running already."""
+        if not self.process.running():
+            shutil.rmtree(self.state_dir / "tmp", ignore_errors=True)  # what workers of the last time left behind
         for name in ("state", "s3", "tmp"):
             (self.state_dir / name).mkdir(parents=True, exist_ok=True)
         return self.process.start()
@@ -132,9 +134,10 @@ class LocalCloud:
             *("--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"),
             *("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar", "--on-failure", "DELETE"),
             *("--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())),
-            env=self._credentials,
+            env={**self._credentials, "SAM_CLI_POLL_DELAY": "0.3"},  # seconds; AWS needs 5 of them, ministack does not
             log=self.state_dir / "deploy.log",
         )
+        self._name_refusals(self.outputs(stack)["ApiId"])
         memory.write_text(json.dumps({**wanted, "stack": self._identity(stack)}))
         return True
 
@@ -151,6 +154,21 @@ class LocalCloud:
             return ""
         moment = found.get("LastUpdatedTime", found["CreationTime"])
         return f"{found['StackId']} {moment.timestamp():.3f}" if found["StackStatus"].endswith("E_COMPLETE") else ""
+
+    def _name_refusals(self, api_id: str) -> None:
+        """Give the gateway's own refusals their problem documents: AWS reads them from the file, ministack must be told."""
+        gateway = self.client("apigateway")
+        file = json.loads((ROOT / "infra/gateway.json").read_text())
+        for kind, answer in file.get("x-amazon-apigateway-gateway-responses", {}).items():
+            status = {"statusCode": str(answer["statusCode"])} if "statusCode" in answer else {}
+            gateway.put_gateway_response(
+                restApiId=api_id,
+                responseType=kind,
+                responseParameters=answer.get("responseParameters", {}),
+                responseTemplates=answer.get("responseTemplates", {}),
+                **status,
+            )
+        gateway.create_deployment(restApiId=api_id, stageName="api")
 
     def _make_bucket(self) -> None:
         s3 = self.client("s3")
