@@ -156,7 +156,7 @@ class LocalCloud:
         return f"{found['StackId']} {moment.timestamp():.3f}" if found["StackStatus"].endswith("E_COMPLETE") else ""
 
     def _name_refusals(self, api_id: str) -> None:
-        """Give the gateway's own refusals their problem documents: AWS reads them from the file, ministack must be told."""
+        """Give the gateway's own refusals their documents: AWS reads them from the file, ministack must be told."""
         gateway = self.client("apigateway")
         file = json.loads((ROOT / "infra/gateway.json").read_text())
         for kind, answer in file.get("x-amazon-apigateway-gateway-responses", {}).items():

@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from infra.local import cloud
-from infra.local.background import Failed, answers, wait_until
+from infra.local.background import Background, Failed, answers, wait_until
 from infra.local.cloud import LocalCloud
+from infra.local.logins import logins
 
 STAGE = "local"
 STACK = f"kaquan-{STAGE}"
@@ -24,7 +25,12 @@ class Run:
     """What the steps share. `outputs` becomes .local/outputs.json."""
 
     cloud: LocalCloud
+    sandbox_port: int
     outputs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def sandbox_url(self) -> str:
+        return f"http://127.0.0.1:{self.sandbox_port}"
 
 
 Step = Callable[[Run], str]
@@ -35,9 +41,18 @@ def start_cloud(run: Run) -> str:
 
 
 def build_and_deploy(run: Run) -> str:
-    changed = run.cloud.deploy(STACK, {"Stage": STAGE, "CloudUrl": run.cloud.url})
+    parameters = {"Stage": STAGE, "CloudUrl": run.cloud.url, "SandboxUrl": run.sandbox_url}
+    changed = run.cloud.deploy(STACK, parameters)
     stack = run.cloud.outputs(STACK)
-    run.outputs |= {"api_url": stack["ApiUrl"], "stack_name": STACK, "stage": STAGE, "region": cloud.REGION}
+    run.outputs |= {
+        "api_url": stack["ApiUrl"],
+        "user_pool_id": stack["UserPool"],
+        "console_client_id": stack["ConsoleClient"],
+        "sandbox_url": run.sandbox_url,
+        "stack_name": STACK,
+        "stage": STAGE,
+        "region": cloud.REGION,
+    }
     return f"{STACK} is up to date" if changed else "nothing has changed"
 
 
@@ -47,37 +62,76 @@ def check_health(run: Run) -> str:
     return url
 
 
+def make_logins(run: Run) -> str:
+    run.outputs["logins"] = [asdict(login) for login in logins(run.cloud, run.outputs["user_pool_id"])]
+    return ", ".join(login["role"] for login in run.outputs["logins"])
+
+
+def start_sandbox(run: Run) -> str:
+    secret = run.cloud.outputs(STACK)["SandboxSecret"]
+    secret = run.cloud.client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"]
+    provider = _sandbox(run, secret)
+    provider.stop()  # one from before a `make reset` would have another secret
+    provider.start()
+    return f"started at {run.sandbox_url}"
+
+
 STEPS: list[tuple[str, Step]] = [
     ("local cloud", start_cloud),
     ("build and deploy", build_and_deploy),
     ("health", check_health),
+    ("operators", make_logins),
+    ("sandbox payments", start_sandbox),
 ]
 
 
 def start() -> None:
     began = time.monotonic()
-    run = Run(_cloud())
+    run = _run()
     for number, (title, step) in enumerate(STEPS, 1):
         with _progress(f"[{number}/{len(STEPS)}] {title}") as done:
             done(step(run))
     (HOME / "outputs.json").write_text(json.dumps(run.outputs, indent=2, ensure_ascii=False) + "\n")
     print(f"\nKaquan is ready after {time.monotonic() - began:.1f} s\n")
     print(f"  API      {run.outputs['api_url']}")
+    print(f"  sandbox  {run.outputs['sandbox_url']}")
+    for login in run.outputs["logins"]:
+        print(f"  {login['role']:<8} {login['username']}  {login['password']}")
     print("\n  The same in .local/outputs.json. `make stop` stops it, `make reset` forgets everything.")
 
 
 def stop() -> None:
-    print("stopped; its state is kept" if _cloud().stop() else "was not running")
+    run = _run()
+    _sandbox(run).stop()
+    print("stopped; its state is kept" if run.cloud.stop() else "was not running")
 
 
 def reset() -> None:
-    _cloud().reset()
+    run = _run()
+    _sandbox(run).stop()
+    run.cloud.reset()
     (HOME / "outputs.json").unlink(missing_ok=True)
     print("the local cloud is empty")
 
 
-def _cloud() -> LocalCloud:
-    return LocalCloud(port=int(os.environ.get("PORT", "4566")), state_dir=HOME / "cloud")
+def _run() -> Run:
+    port = int(os.environ.get("PORT", "4566"))
+    return Run(LocalCloud(port, HOME / "cloud"), sandbox_port=port + 14)  # 4580, what the provider chooses itself
+
+
+def _sandbox(run: Run, secret: str = "") -> Background:
+    state = run.cloud.state_dir / "sandbox.sqlite"
+    return Background(
+        name="sandbox",
+        command=[
+            *(sys.executable, str(cloud.ROOT / "infra/local/sandbox_pay.py")),
+            *("--port", str(run.sandbox_port), "--state", str(state)),
+        ],
+        folder=run.cloud.state_dir,
+        port=run.sandbox_port,
+        health_url=f"{run.sandbox_url}/health",
+        env={"SANDBOX_SECRET": secret},
+    )
 
 
 @contextmanager
