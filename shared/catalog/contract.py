@@ -32,10 +32,10 @@ class SkuShown(Shape):
     spec: str
     kind: str
     price: Amount
-    face: Amount | None
+    face: Amount | None = None
     for_sale: bool
-    limit_per_order: int | None
-    validity_days: int | None
+    limit_per_order: int | None = None
+    validity_days: int | None = None
     account: list[AccountField]
     available: bool | None = None  # told of one product at a time
 
@@ -52,7 +52,7 @@ class Product(Shape):
 class ProductPage(Shape):
     products: list[Product]
     categories: list[str]
-    next_cursor: str | None
+    next_cursor: str | None = None
 
 
 class Health(Shape):

@@ -11,6 +11,7 @@ from datetime import date, datetime
 from random import Random
 
 from pynamodb.attributes import BinaryAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.expressions.condition import Condition
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 from pynamodb.models import Model
 
@@ -168,9 +169,7 @@ def pick(
 
 def has_stock(sku: str, shards: int, today: date) -> bool:
     """Whether the shelf shows at least one card; a hint, the transaction decides."""
-    return any(
-        True for shard in range(shards) for _ in Card.on_shelf.query(f"{sku}#{shard}", _fresh(today), limit=1)
-    )
+    return any(True for shard in range(shards) for _ in Card.on_shelf.query(f"{sku}#{shard}", _fresh(today), limit=1))
 
 
 def hold(tx: records.Transaction, card_id: str, sku: str, order_id: str) -> None:
@@ -233,9 +232,7 @@ def lots(lot_ids: Iterable[str]) -> dict[str, Lot]:
     return {str(lot.lot_id): lot for lot in Lot.batch_get(wanted)}
 
 
-def record_views(
-    card_ids: Sequence[str], order_id: str, viewer: str, address: str, reason: str, now: datetime
-) -> None:
+def record_views(card_ids: Sequence[str], order_id: str, viewer: str, address: str, reason: str, now: datetime) -> None:
     """Write down who is about to see these codes; only after this returns may they be shown."""
     views = [
         View(card_id, ids.new("view", now), order_id=order_id, viewer=viewer, address=address, reason=reason)
@@ -269,8 +266,8 @@ def _on_shelf(place: str, today: date, count: int) -> Iterator[OnShelf]:
         yield OnShelf(str(card.card_id), str(card.shelf_order).partition("#")[0])
 
 
-def _fresh(today: date):  # type: ignore[no-untyped-def]  # PynamoDB's condition type
-    return Card.on_shelf.shelf_order >= today.isoformat()
+def _fresh(today: date) -> Condition:
+    return Shelf.shelf_order >= today.isoformat()
 
 
 def _quota(sku: str) -> str:

@@ -46,7 +46,7 @@ def each_message(work: Callable[[Mapping[str, str], datetime], None]) -> Callabl
             raise
 
     def handler(event: Event, context: LambdaContext) -> Any:
-        return process_partial_response(event, one, processor, context)  # type: ignore[arg-type]
+        return process_partial_response(event, one, processor, context)
 
     return measured(handler)
 

@@ -20,7 +20,7 @@ from shared.kernel import aws, settings
 
 MAX_AGE = 900  # seconds a warm process may go on with keys it has read: a rotation is everywhere after that
 
-_read: dict[str, tuple[float, "Ring | None"]] = {}
+_read: dict[str, tuple[float, Ring | None]] = {}
 
 
 @dataclass(frozen=True, repr=False)

@@ -103,3 +103,16 @@ class RevealedCard(Shape):
 class RevealView(Shape):
     order_id: str
     cards: list[RevealedCard]
+
+
+class ConsoleOrderView(OrderView):
+    """What staff see: facts and masks, never codes or contacts."""
+
+    version: int
+    provider: str
+    payment_ids: list[str]
+    reasons: list[str]
+    review_id: str | None
+    refund_id: str | None
+    due_at: str | None
+    card_ids: list[str]

@@ -61,7 +61,7 @@ class Head(Model):
     contact_sealed = BinaryAttribute(legacy_encoding=False, null=True)  # absent once erased
     address_hash = UnicodeAttribute()
     provider = UnicodeAttribute()
-    payments = ListAttribute(of=UnicodeAttribute)  # ids of all attempts, the current one last
+    payments: ListAttribute[Any] = ListAttribute(of=UnicodeAttribute)  # ids of all attempts, the current one last
     closed = UnicodeAttribute(null=True)
     paid_by = UnicodeAttribute(null=True)  # id of the money that pays for it
     decision = UnicodeAttribute(null=True)
@@ -106,7 +106,7 @@ class Line(Model):
     validity_days = NumberAttribute(null=True)
     quota = NumberAttribute(null=True)
     shards = NumberAttribute(default=1)  # of the SKU's shelf, where late money has to look for other cards
-    card_ids = ListAttribute(of=UnicodeAttribute)
+    card_ids: ListAttribute[Any] = ListAttribute(of=UnicodeAttribute)
 
     @property
     def amount(self) -> Money:
@@ -176,7 +176,7 @@ def head_of(order_id: str) -> Head:
 
 def order_of(order_id: str) -> Order:
     """The whole order as it is now, in one read, or NotFound."""
-    parts = list(_Part.query(order_id, consistent_read=True))
+    parts: list[Model] = list(_Part.query(order_id, consistent_read=True))
     head = next((part for part in parts if isinstance(part, Head)), None)
     lines = [part for part in parts if isinstance(part, Line)]
     if head is None:
@@ -185,7 +185,12 @@ def order_of(order_id: str) -> Order:
 
 
 def move(
-    tx: records.Transaction, head: Head, *, due_at: datetime | None = None, also: Mapping[str, Any] | None = None, **facts: Any
+    tx: records.Transaction,
+    head: Head,
+    *,
+    due_at: datetime | None = None,
+    also: Mapping[str, Any] | None = None,
+    **facts: Any,
 ) -> Status:
     """Add to the transaction: learn new facts, and take the status they amount to, if nobody moved the order first.
 
@@ -197,7 +202,9 @@ def move(
     return status
 
 
-def move_alone(head: Head, *, due_at: datetime | None = None, also: Mapping[str, Any] | None = None, **facts: Any) -> Status:
+def move_alone(
+    head: Head, *, due_at: datetime | None = None, also: Mapping[str, Any] | None = None, **facts: Any
+) -> Status:
     """The same move where no other record has a part in it; raises Lost."""
     actions, condition, status = _move(head, due_at, dict(also or {}), facts)
     records.update(Head(head.order_id, HEAD), actions, condition, "order")
@@ -235,7 +242,8 @@ def hold_anew(tx: records.Transaction, line: Line, card_ids: Sequence[str]) -> N
 
 def overdue(now: datetime, limit: int) -> list[str]:
     """Ids of orders whose deadline has passed, the longest overdue first."""
-    found = Head.by_due.query(DUE, Head.by_due.due_at <= clock.iso(now), limit=limit, page_size=limit)
+    passed = Due.due_at <= clock.iso(now)
+    found = Head.by_due.query(DUE, passed, limit=limit, page_size=limit)
     return [str(item.order_id) for item in found]
 
 
@@ -253,7 +261,9 @@ class _Part(Model):
         return (Head if data["part"]["S"] == HEAD else Line).from_raw_data(data)
 
 
-def _move(head: Head, due_at: datetime | None, also: dict[str, Any], facts: Mapping[str, Any]) -> tuple[list[Any], Any, Status]:
+def _move(
+    head: Head, due_at: datetime | None, also: dict[str, Any], facts: Mapping[str, Any]
+) -> tuple[list[Any], Any, Status]:
     status = status_of(replace(head.facts, **{**facts, **({"paid": True} if also.get("paid_by") else {})}))
     check_move(MOVES, Status(head.status), status)
     values: dict[str, Any] = {"status": status, **also}

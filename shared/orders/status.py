@@ -58,9 +58,7 @@ MOVES: Mapping[Status, frozenset[Status]] = MappingProxyType(
     }
 )
 
-NO_DEADLINE = frozenset(
-    {Status.EXPIRED, Status.CANCELLED, Status.DELIVERED, Status.REFUNDING, Status.REFUNDED}
-)
+NO_DEADLINE = frozenset({Status.EXPIRED, Status.CANCELLED, Status.DELIVERED, Status.REFUNDING, Status.REFUNDED})
 """The order itself waits for nothing more; a refund under way carries its own deadline."""
 
 READABLE = frozenset({Status.DELIVERED, Status.PARTLY_DELIVERED})

@@ -117,7 +117,13 @@ class Refund(Model):
 
 
 def open_payment(
-    tx: records.Transaction, payment_id: str, order_id: str, provider: str, amount: Money, subject: str, expires_at: datetime
+    tx: records.Transaction,
+    payment_id: str,
+    order_id: str,
+    provider: str,
+    amount: Money,
+    subject: str,
+    expires_at: datetime,
 ) -> None:
     """Insert an attempt; the part that loses is named ``payment``."""
     tx.insert(
@@ -245,5 +251,6 @@ def wait_for_refund(asked: Refund, state: RefundState, due_at: datetime) -> None
 
 
 def overdue_refunds(now: datetime, limit: int) -> list[str]:
-    found = Refund.by_due.query(DUE, Refund.by_due.due_at <= clock.iso(now), limit=limit, page_size=limit)
+    passed = Due.due_at <= clock.iso(now)
+    found = Refund.by_due.query(DUE, passed, limit=limit, page_size=limit)
     return [str(item.id) for item in found]

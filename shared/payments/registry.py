@@ -17,7 +17,9 @@ def provider(code: str) -> Provider:
     if code not in methods():
         raise UnknownProvider
     return Sandbox(
-        settings.get("SANDBOX_URL"), settings.optional("SANDBOX_MERCHANT", "kaquan"), keyring.text("SANDBOX_SECRET").encode()
+        settings.get("SANDBOX_URL"),
+        settings.optional("SANDBOX_MERCHANT", "kaquan"),
+        keyring.text("SANDBOX_SECRET").encode(),
     )
 
 

@@ -152,7 +152,9 @@ def review(review_id: str) -> Review:
     return found
 
 
-def close_review(tx: records.Transaction, review_id: str, state: ReviewState, by: str, note: str, now: datetime) -> None:
+def close_review(
+    tx: records.Transaction, review_id: str, state: ReviewState, by: str, note: str, now: datetime
+) -> None:
     """Decide an open review; the part that loses is named ``review``."""
     tx.update(
         "review",

@@ -27,7 +27,7 @@ class Task(Model):
     class Meta(records.Options):
         table_name = settings.table("tasks")
 
-    id = UnicodeAttribute(hash_key=True)  # task#{kind}#{about}
+    id = UnicodeAttribute(hash_key=True)  # {kind}.{about}
     kind = UnicodeAttribute()
     about = UnicodeAttribute()
     order_id = UnicodeAttribute()
@@ -43,7 +43,7 @@ def open_task(tx: records.Transaction, kind: str, about: str, order_id: str, now
     """Ask a person to look at something; a task of this kind about this thing is opened anew if it was done before."""
     tx.update(
         "task",
-        Task(f"task#{kind}#{about}"),
+        Task(f"{kind}.{about}"),
         [
             Task.kind.set(kind),
             Task.about.set(about),

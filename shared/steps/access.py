@@ -13,7 +13,7 @@ WRONG_MAX = 30  # wrong tokens per address in a quarter of an hour: a person mis
 
 
 def check(order_id: str, caller: Caller, now: datetime) -> None:
-    """Raise the same NotFound for a wrong token, no token and no order; TooManyTries once an address has guessed enough."""
+    """Raise the same NotFound for a wrong token, no token and no order; TooManyTries for an address that goes on."""
     try:
         tokens.check_access(order_id, caller.token)
     except NotFound:

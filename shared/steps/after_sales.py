@@ -44,7 +44,7 @@ def work(message: Mapping[str, str], now: datetime) -> None:
 
 
 def request(order: Order, reason: str, by: str, now: datetime) -> str:
-    """Request the refund of a whole order and free what it still held; again gives the same refund. NotOpen otherwise."""
+    """Request the refund of a whole order and free what it held; again gives the same refund. NotOpen otherwise."""
     if order.head.refund_id:
         return str(order.head.refund_id)
     if order.status not in REFUNDABLE:

@@ -1,4 +1,4 @@
-"""A cleared order gets its cards: held ones are bound, issued ones are made, and the books say so, in one transaction."""
+"""A cleared order gets its cards: held ones are bound, issued ones made, and the books say so, in one transaction."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def _deliver(order: Order, now: datetime) -> None:
                 for card_id in line.card_ids:
                     inventory.claim(tx, card_id, order.order_id)
                 line_costs = [costs[card_id] for card_id in line.card_ids]
-            delivered.append(posting.Line(str(line.sku), int(line.quantity), line.amount, line_costs))
+            delivered.append(
+                posting.Line(str(line.sku), int(line.quantity), line.amount, line_costs, str(line.currency))
+            )
         orders.move(
             tx,
             order.head,

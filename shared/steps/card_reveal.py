@@ -25,9 +25,7 @@ def reveal(order_id: str, caller: Caller, now: datetime) -> RevealView:
         raise NotDelivered(order_status=order.status)
     cards = inventory.cards(order.card_ids)
     shown = _opened(order_id, cards)
-    inventory.record_views(
-        order.card_ids, order_id, "buyer", people.hashed("address", caller.address), "bought", now
-    )
+    inventory.record_views(order.card_ids, order_id, "buyer", people.hashed("address", caller.address), "bought", now)
     return RevealView(order_id=order_id, cards=shown)
 
 

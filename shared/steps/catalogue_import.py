@@ -18,7 +18,7 @@ def import_catalogue(file: bytes, now: datetime) -> ImportReport:
     reading = importing.read(file)
     changes = records.save(reading.skus, now)
     version = publish()
-    logger.info("catalogue imported", created=changes.created, changed=changes.changed, refused=len(reading.refused))
+    logger.info("catalogue imported", added=changes.created, changed=changes.changed, refused=len(reading.refused))
     return ImportReport(
         created=changes.created,
         changed=changes.changed,

@@ -60,9 +60,9 @@ ATTEMPTS = 25  # lost races before we say busy: on a shelf of 50, 32 buyers at o
 _chance: Random = SystemRandom()
 
 
-def quote(wanted: QuoteRequest, caller: Caller, now: datetime) -> QuoteView:
+def quote(wanted: QuoteRequest, now: datetime) -> QuoteView:
     """Today's price and whether there is stock, with the hash that placing can insist on."""
-    quoted, skus = _quote(wanted, caller)
+    quoted, skus = _quote(wanted)
     today = clock.shanghai_day(now)
     return QuoteView(
         lines=[
@@ -108,10 +108,10 @@ def place(wanted: PlaceOrder, caller: Caller, now: datetime) -> PlacedOrder:
 
 
 def look_up(order_id: str) -> OrderView:
-    return _view(orders.order_of(order_id))
+    return view(orders.order_of(order_id))
 
 
-def cancel(order_id: str, now: datetime) -> OrderView:
+def cancel(order_id: str) -> OrderView:
     """Cancel an unpaid order and free its cards; cancelling again is a success."""
     order = orders.order_of(order_id)
     if order.status is not Status.CANCELLED:
@@ -140,9 +140,7 @@ def free(tx: Transaction, order: orders.Order) -> None:
             inventory.return_quota(tx, str(line.sku), int(line.quantity))
 
 
-def change_payment(
-    order_id: str, wanted: ChangePayment, caller: Caller, key: str, now: datetime
-) -> PaymentView:
+def change_payment(order_id: str, wanted: ChangePayment, caller: Caller, key: str) -> PaymentView:
     """Another attempt to pay; the same key, or without one the same method, gives the same attempt again."""
     provider = registry.method(wanted.payment_method)
     head = orders.head_of(order_id)
@@ -182,7 +180,7 @@ def _place_new(
     wanted: PlaceOrder, caller: Caller, contact: people.Contact, ref: orders.Ref, now: datetime
 ) -> PlacedOrder:
     provider = registry.method(wanted.payment_method)
-    quoted, skus = _quote(wanted, caller)
+    quoted, skus = _quote(wanted)
     if wanted.quote_hash and wanted.quote_hash != quoted.hash:
         raise PriceChanged(quote_hash=quoted.hash)
     order_id = str(ref.refers_to)
@@ -231,7 +229,7 @@ def _placed_before(placed: orders.Ref, ref: orders.Ref, caller: Caller, wanted: 
     return _placed_view(head, payments.payment(str(head.payments[-1])), caller, wanted.return_url or "")
 
 
-def _quote(wanted: QuoteRequest, caller: Caller) -> tuple[Quote, Mapping[str, Sku]]:
+def _quote(wanted: QuoteRequest) -> tuple[Quote, Mapping[str, Sku]]:
     channel = SHOP  # channel credentials come with the channels; until then nobody has one
     if wanted.channel not in (None, channel):
         raise ForeignChannel
@@ -365,7 +363,7 @@ def _payment_view(payment: payments.Payment, caller: Caller, return_url: str) ->
     )
 
 
-def _view(order: orders.Order) -> OrderView:
+def view(order: orders.Order) -> OrderView:
     head = order.head
     return OrderView(
         order_id=order.order_id,

@@ -45,7 +45,8 @@ def receive(payment_id: str, charge: Charge, provider: str, now: datetime) -> No
         if money.state == MoneyState.APPLIED:
             return
         try:
-            return _use(money, paid, orders.order_of(str(paid.order_id)), now)
+            _use(money, paid, orders.order_of(str(paid.order_id)), now)
+            return
         except Lost:
             money = payments.received(str(money.id))  # somebody moved first: look again, decide again
     raise Busy
@@ -53,15 +54,16 @@ def receive(payment_id: str, charge: Charge, provider: str, now: datetime) -> No
 
 def _use(money: Received, paid: payments.Payment, order: Order, now: datetime) -> None:
     if money.amount != paid.amount:
-        return _give_back(money, order, "wrong_amount", now)
-    if order.head.paid_by or order.head.refund:
-        return _give_back(money, order, "paid_twice", now)
-    if order.status is Status.PLACED:
-        return _pay(money, order, [], now)
-    try:
-        _pay(money, order, _held_anew(order, now), now)
-    except OutOfStock:
-        _refund_late(money, order, now)
+        _give_back(money, order, "wrong_amount", now)
+    elif order.head.paid_by or order.head.refund:
+        _give_back(money, order, "paid_twice", now)
+    elif order.status is Status.PLACED:
+        _pay(money, order, [], now)
+    else:
+        try:
+            _pay(money, order, _held_anew(order, now), now)
+        except OutOfStock:
+            _refund_late(money, order, now)
 
 
 def _pay(money: Received, order: Order, held_anew: list[tuple[orders.Line, list[str]]], now: datetime) -> None:
@@ -163,4 +165,3 @@ def _fee(money: Received) -> int:
 
 def _weights(order: Order) -> list[tuple[str, int]]:
     return [(str(line.sku), line.amount.minor) for line in order.lines]
-

@@ -32,9 +32,7 @@ def check(message: Mapping[str, str], now: datetime) -> None:
             _open_review(head, verdict, now)
         else:
             also = {"reasons": list(verdict.reasons)} if verdict.reasons else None
-            orders.move_alone(
-                head, due_at=_due(head, now), decision=Decision(verdict.outcome), also=also
-            )
+            orders.move_alone(head, due_at=_due(head, now), decision=Decision(verdict.outcome), also=also)
     except Lost:
         return  # somebody moved it first, which this message may have done itself in an earlier delivery
     count(f"Risk{verdict.outcome.title()}")

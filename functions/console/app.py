@@ -1,0 +1,126 @@
+"""HTTP: the operators' API."""
+
+from shared.catalog.contract import ImportCatalogue, ImportReport
+from shared.catalog.errors import UnknownSku, UnreadableFile, WrongColumns
+from shared.inventory.contract import CardImportReport, ImportCards
+from shared.kernel import clock
+from shared.kernel.errors import Busy, NotFound
+from shared.kernel.http import Caller, answers, door, entry
+from shared.ledger.contract import EntryView
+from shared.ledger.errors import AlreadyReversed
+from shared.orders.contract import ConsoleOrderView
+from shared.orders.errors import NotOpen
+from shared.payments.contract import RefundView, RequestRefund
+from shared.risk.contract import Decide, ListContact, Listed, ReviewList, ReviewView
+from shared.risk.errors import ReviewDecided
+from shared.settlement.contract import StatementView
+from shared.settlement.errors import DayNotOver, NotClosed
+from shared.staff.contract import CloseTask, TaskClosed, TaskList
+from shared.staff.permissions import may
+from shared.steps import catalogue_import, console, risk_checks, stock_in
+
+FILE_MAX = 5 * 1024 * 1024  # bytes of a body with a file in it: Lambda takes 6 MB of request
+
+app = door("console")
+
+
+@app.route("/console/catalogue", methods=["POST"])
+@answers(
+    ImportReport,
+    takes=ImportCatalogue,
+    permission=may("catalogue.write"),
+    refusals=(UnreadableFile, WrongColumns, Busy),
+    body_max=FILE_MAX,
+)
+def import_catalogue(body: ImportCatalogue) -> ImportReport:
+    """Import a catalogue file and publish it."""
+    return catalogue_import.import_catalogue(body.content, clock.now())
+
+
+@app.route("/console/cards", methods=["POST"])
+@answers(
+    CardImportReport, takes=ImportCards, permission=may("cards.import"), refusals=(UnknownSku, Busy), body_max=FILE_MAX
+)
+def import_cards(body: ImportCards) -> CardImportReport:
+    """Import a card file; running it again takes in only what is missing."""
+    return stock_in.import_cards(body.content, body.file_name, body.sku, body.supplier, body.shape, clock.now())
+
+
+@app.route("/console/orders/{order_id}")
+@answers(ConsoleOrderView, permission=may("orders.read"), refusals=(NotFound,))
+def show_order(order_id: str) -> ConsoleOrderView:
+    """Show an order as staff may see it."""
+    return console.order(order_id)
+
+
+@app.route("/console/orders/{order_id}/refunds", methods=["POST"])
+@answers(RefundView, status=201, takes=RequestRefund, permission=may("refunds.create"), refusals=(NotFound, NotOpen))
+def refund_order(order_id: str, body: RequestRefund, caller: Caller) -> RefundView:
+    """Request the refund of a whole order."""
+    return console.refund(order_id, body, caller.name, clock.now())
+
+
+@app.route("/console/reviews")
+@answers(ReviewList, permission=may("reviews.read"))
+def list_reviews() -> ReviewList:
+    """List the reviews that wait for a person, the most urgent first."""
+    return console.reviews()
+
+
+@app.route("/console/reviews/{review_id}/approve", methods=["POST"])
+@answers(ReviewView, takes=Decide, permission=may("reviews.decide"), refusals=(NotFound, ReviewDecided))
+def approve_review(review_id: str, body: Decide, caller: Caller) -> ReviewView:
+    """Let the order go on."""
+    return console.review_view(risk_checks.approve(review_id, caller.name, body.note, clock.now()))
+
+
+@app.route("/console/reviews/{review_id}/refuse", methods=["POST"])
+@answers(ReviewView, takes=Decide, permission=may("reviews.decide"), refusals=(NotFound, ReviewDecided))
+def refuse_review(review_id: str, body: Decide, caller: Caller) -> ReviewView:
+    """Send the money back."""
+    return console.review_view(risk_checks.refuse(review_id, caller.name, body.note, clock.now()))
+
+
+@app.route("/console/lists", methods=["POST"])
+@answers(Listed, status=201, takes=ListContact, permission=may("risk.lists"))
+def put_on_list(body: ListContact, caller: Caller) -> Listed:
+    """Deny or allow a contact or an address."""
+    return console.put_on_list(body, caller.name, clock.now())
+
+
+@app.route("/console/tasks")
+@answers(TaskList, permission=may("orders.read"))
+def list_tasks() -> TaskList:
+    """List what waits for a person, the oldest first."""
+    return console.tasks()
+
+
+@app.route("/console/tasks/{task_id}/close", methods=["POST"])
+@answers(TaskClosed, takes=CloseTask, permission=may("refunds.create"), refusals=(NotFound,))
+def close_task(task_id: str, body: CloseTask, caller: Caller) -> TaskClosed:
+    """Say that a task is done."""
+    return console.close_task(task_id, caller.name, body.note, clock.now())
+
+
+@app.route("/console/settlement/{day}")
+@answers(StatementView, permission=may("settlement.read"), refusals=(NotClosed,))
+def show_statement(day: str) -> StatementView:
+    """Show a closed day, or today so far."""
+    return console.statement(day, clock.now())
+
+
+@app.route("/console/settlement/{day}/close", methods=["POST"])
+@answers(StatementView, permission=may("settlement.close"), refusals=(DayNotOver,))
+def close_day(day: str) -> StatementView:
+    """Close a day, once."""
+    return console.close_day(day, clock.now())
+
+
+@app.route("/console/settlement/{day}/entries/{entry_id}/reverse", methods=["POST"])
+@answers(EntryView, status=201, permission=may("settlement.close"), refusals=(NotFound, AlreadyReversed, Busy))
+def reverse_entry(day: str, entry_id: str, caller: Caller) -> EntryView:
+    """Correct the books by an entry of today that undoes another."""
+    return console.reverse_entry(day, entry_id, caller.name, clock.now())
+
+
+handler = entry(app)

@@ -1,0 +1,75 @@
+"""HTTP: quote, place, look up, cancel, pay another way."""
+
+from shared.catalog.errors import NotForSale, UnknownSku
+from shared.inventory.errors import OutOfStock
+from shared.kernel import clock
+from shared.kernel.errors import Busy, NotFound, TooManyTries
+from shared.kernel.http import Caller, answers, door, entry
+from shared.orders.contract import (
+    ChangePayment,
+    OrderView,
+    PaymentView,
+    PlacedOrder,
+    PlaceOrder,
+    QuoteRequest,
+    QuoteView,
+)
+from shared.orders.errors import (
+    ForeignChannel,
+    NoContact,
+    NotOpen,
+    OverLimit,
+    PriceChanged,
+    ReferenceReused,
+    TooManyCards,
+    WeakReference,
+)
+from shared.payments.errors import UnknownMethod
+from shared.steps import access, order_intake
+
+QUOTING = (UnknownSku, NotForSale, OverLimit, TooManyCards, ForeignChannel)
+PLACING = (*QUOTING, OutOfStock, PriceChanged, NoContact, UnknownMethod, WeakReference, ReferenceReused, Busy)
+GUARDED = (NotFound, TooManyTries)
+
+app = door("order_intake")
+
+
+@app.route("/quotes", methods=["POST"])
+@answers(QuoteView, takes=QuoteRequest, refusals=QUOTING)
+def quote(body: QuoteRequest) -> QuoteView:
+    """Say what an order would cost today."""
+    return order_intake.quote(body, clock.now())
+
+
+@app.route("/orders", methods=["POST"])
+@answers(PlacedOrder, status=201, takes=PlaceOrder, refusals=PLACING)
+def place(body: PlaceOrder, caller: Caller) -> PlacedOrder:
+    """Place an order and hold its cards; the same client_ref gives the same order again."""
+    return order_intake.place(body, caller, clock.now())
+
+
+@app.route("/orders/{order_id}")
+@answers(OrderView, secured="buyer", refusals=GUARDED)
+def look_up(order_id: str, caller: Caller) -> OrderView:
+    """Show an order to whoever holds its token."""
+    access.check(order_id, caller, clock.now())
+    return order_intake.look_up(order_id)
+
+
+@app.route("/orders/{order_id}/payments", methods=["POST"])
+@answers(PaymentView, status=201, takes=ChangePayment, secured="buyer", refusals=(*GUARDED, NotOpen, UnknownMethod))
+def change_payment(order_id: str, body: ChangePayment, caller: Caller, idempotency_key: str) -> PaymentView:
+    """Pay another way."""
+    access.check(order_id, caller, clock.now())
+    return order_intake.change_payment(order_id, body, caller, idempotency_key)
+
+
+@app.route("/orders/{order_id}/cancel", methods=["POST"])
+@answers(OrderView, secured="buyer", refusals=(*GUARDED, NotOpen))
+def cancel(order_id: str, caller: Caller) -> OrderView:
+    """Cancel an unpaid order."""
+    access.check(order_id, caller, clock.now())
+    return order_intake.cancel(order_id)
+
+
+handler = entry(app)

@@ -1,0 +1,261 @@
+"""A whole shop in one process: real doors, moto's tables, streams and queues, and the sandbox provider over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import json
+import queue
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+from typing import Any, Self
+
+import boto3
+
+from infra.local.sandbox import SandboxProvider
+from shared.kernel import settings
+
+CONTEXT = SimpleNamespace(
+    function_name="test", memory_limit_in_mb=128, invoked_function_arn="arn:aws:lambda:::function:test",
+    aws_request_id="test", get_remaining_time_in_millis=lambda: 30_000,
+)  # fmt: skip
+BASE = "https://shop.example/api"
+ROUTES = {
+    "order_intake": ["/quotes", "/orders", "/orders/{order_id}", "/orders/{order_id}/payments",
+                     "/orders/{order_id}/cancel"],
+    "card_reveal": ["/orders/{order_id}/reveal"],
+    "payment_webhooks": ["/webhooks/payments/{provider}"],
+    "catalog": ["/products", "/products/{product_id}", "/health"],
+}  # fmt: skip
+WORKERS = {"risk-checks": "risk_checks", "card-dispatch": "card_dispatch", "after-sales": "after_sales"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: Any
+
+
+@dataclass
+class Placed:
+    order_id: str
+    token: str
+    url: str
+    payment_id: str
+
+
+def handler(door: str) -> Any:
+    return importlib.import_module(f"functions.{door}.app").handler
+
+
+def match(template: str, path: str) -> dict[str, str] | None:
+    wanted, given = template.split("/"), path.split("/")
+    if len(wanted) != len(given):
+        return None
+    parameters = {}
+    for want, have in zip(wanted, given, strict=True):
+        if want.startswith("{"):
+            parameters[want[1:-1]] = have
+        elif want != have:
+            return None
+    return parameters
+
+
+def event(
+    method: str, path: str, template: str, body: Any, headers: dict[str, str], groups: str = ""
+) -> dict[str, Any]:
+    text = body if isinstance(body, str) or body is None else json.dumps(body)
+    path, _, query = path.partition("?")
+    return {
+        "resource": template,
+        "path": path,
+        "httpMethod": method,
+        "headers": {"Content-Type": "application/json", **headers},
+        "multiValueHeaders": {},
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": {
+            name: [value] for name, _, value in (pair.partition("=") for pair in query.split("&") if query)
+        }
+        or None,
+        "pathParameters": match(template, path) or None,
+        "stageVariables": None,
+        "body": text,
+        "isBase64Encoded": False,
+        "requestContext": {
+            "resourcePath": template,
+            "httpMethod": method,
+            "requestId": "req-1",
+            "domainName": "shop.example",
+            "stage": "api",
+            "identity": {"sourceIp": "198.51.100.7"},
+            "authorizer": {"principalId": "ann", "groups": groups} if groups else None,
+        },
+    }
+
+
+class Inbox:
+    """Where the provider's notifications arrive: they are kept, so that a test decides when they are handed in."""
+
+    def __init__(self) -> None:
+        self.notifications: queue.Queue[tuple[dict[str, str], bytes]] = queue.Queue()
+        inbox = self
+
+        class Receiver(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                raw = self.rfile.read(int(self.headers["Content-Length"]))
+                inbox.notifications.put((dict(self.headers), raw))
+                self.send_response(200)
+                self.send_header("Content-Length", "7")
+                self.end_headers()
+                self.wfile.write(b"success")
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@dataclass
+class Shop:
+    provider: SandboxProvider
+    inbox: Inbox
+    seen: dict[str, str | None] = field(default_factory=dict)
+    last: tuple[dict[str, str], bytes] = ({}, b"")
+
+    def call(
+        self, method: str, path: str, body: Any = None, token: str = "", groups: str = "", **headers: str
+    ) -> Answer:
+        plain = path.partition("?")[0]
+        doors = {**ROUTES, "console": list(importlib.import_module("functions.console.app").app.routes)}
+        door, template = next(
+            (door, template)
+            for door, templates in doors.items()
+            for template in sorted(templates, key=lambda one: one.count("{"))
+            if match(template, plain) is not None
+        )
+        named = dict(headers)
+        if token:
+            named["Authorization"] = f"Bearer {token}"
+        reply = handler(door)(event(method, path, template, body, named, groups), CONTEXT)
+        text = reply["body"]
+        is_json = "json" in reply["headers"].get("Content-Type", "")
+        return Answer(reply["statusCode"], json.loads(text) if is_json else text)
+
+    def stock(self, sku: str = "G020", codes: list[str] | None = None, file_name: str = "cards.txt") -> Answer:
+        text = "\n".join(codes if codes is not None else [f"TEST-{uuid.uuid4().hex[:12].upper()}"])
+        content = base64.b64encode(text.encode()).decode()
+        wanted = {"file_name": file_name, "content": content, "sku": sku, "supplier": "acme"}
+        return self.call("POST", "/console/cards", wanted, groups="operator")
+
+    def place(self, sku: str = "G020", quantity: int = 1, phone: str = "13800138000", **more: Any) -> Answer:
+        wanted = {
+            "lines": [{"sku": sku, "quantity": quantity}],
+            "contact": {"phone": phone},
+            "payment_method": "sandbox",
+            "client_ref": uuid.uuid4().hex,
+            **more,
+        }
+        return self.call("POST", "/orders", wanted)
+
+    def placed(self, sku: str = "G020", quantity: int = 1, **more: Any) -> Placed:
+        answer = self.place(sku, quantity, **more)
+        assert answer.status == 201, answer.body
+        body = answer.body
+        return Placed(
+            body["order_id"], body["access_token"], body["payment"]["redirect_url"], body["payment"]["payment_id"]
+        )
+
+    def pay(self, order: Placed, outcome: str = "paid", notifications: int = 1, **more: int) -> list[Answer]:
+        """Press a button of the pay page and hand in the notifications it causes."""
+        self.provider.pay(order.url, outcome, **more)
+        return [self.hand_in() for _ in range(notifications)]
+
+    def hand_in(self, again: tuple[dict[str, str], bytes] | None = None) -> Answer:
+        headers, raw = again or self.inbox.notifications.get(timeout=10)
+        self.last = (headers, raw)
+        return self.call("POST", "/webhooks/payments/sandbox", raw.decode(), **headers)
+
+    def status(self, order: Placed) -> str:
+        return str(self.call("GET", f"/orders/{order.order_id}", token=order.token).body["status"])
+
+    def reveal(self, order: Placed) -> Answer:
+        return self.call("POST", f"/orders/{order.order_id}/reveal", token=order.token)
+
+    def pump(self) -> int:
+        """Play the streams into the relay and the queues into their workers until all is quiet; returns messages worked."""
+        worked = 0
+        while True:
+            self._streams()
+            messages = list(self._messages())
+            for worker, url, message in messages:
+                record = {
+                    "messageId": message["MessageId"],
+                    "body": message["Body"],
+                    "eventSource": "aws:sqs",
+                    "eventSourceARN": "arn",
+                    "attributes": {},
+                    "messageAttributes": {},
+                    "md5OfBody": "",
+                    "awsRegion": "x",
+                    "receiptHandle": "x",
+                }
+                handler(worker)({"Records": [record]}, CONTEXT)
+                boto3.client("sqs").delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+            worked += len(messages)
+            if not messages:
+                return worked
+
+    def drop_streams(self) -> None:
+        """Forget what the streams hold: lost records."""
+        for _ in self._changes():
+            pass
+
+    def drop_messages(self) -> None:
+        for _, url, message in self._messages():
+            boto3.client("sqs").delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+
+    def deadlines(self, now: datetime) -> None:
+        handler("deadlines")({"time": now.astimezone(UTC).isoformat()}, CONTEXT)
+
+    def _streams(self) -> None:
+        records = list(self._changes())
+        if records:
+            handler("relay")({"Records": records}, CONTEXT)
+
+    def _changes(self) -> Iterator[dict[str, Any]]:
+        streams, dynamodb = boto3.client("dynamodbstreams"), boto3.client("dynamodb")
+        for name in ("orders", "payments"):
+            arn = dynamodb.describe_table(TableName=settings.table(name))["Table"]["LatestStreamArn"]
+            for shard in streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
+                iterator = self.seen.get(arn) or streams.get_shard_iterator(
+                    StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+                )["ShardIterator"]  # fmt: skip
+                answer = streams.get_records(ShardIterator=iterator)
+                self.seen[arn] = answer.get("NextShardIterator")
+                for record in answer["Records"]:
+                    record["dynamodb"].pop("ApproximateCreationDateTime", None)
+                    yield record
+
+    def _messages(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        sqs = boto3.client("sqs")
+        for queue, worker in WORKERS.items():
+            url = settings.get(queue.upper().replace("-", "_") + "_QUEUE")
+            for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+                yield worker, url, message
