@@ -199,7 +199,7 @@ class Shop:
         return self.call("POST", f"/orders/{order.order_id}/reveal", token=order.token)
 
     def pump(self) -> int:
-        """Play the streams into the relay and the queues into their workers until all is quiet; returns messages worked."""
+        """Play streams into the relay and queues into their workers until all is quiet; returns messages worked."""
         worked = 0
         while True:
             self._streams()
@@ -255,7 +255,7 @@ class Shop:
 
     def _messages(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
         sqs = boto3.client("sqs")
-        for queue, worker in WORKERS.items():
-            url = settings.get(queue.upper().replace("-", "_") + "_QUEUE")
+        for name, worker in WORKERS.items():
+            url = settings.get(name.upper().replace("-", "_") + "_QUEUE")
             for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
                 yield worker, url, message

@@ -8,7 +8,7 @@ app = door("supplier_webhooks")
 
 @app.route("/webhooks/suppliers/{supplier}", methods=["POST"])
 @answers(refusals=(UnknownSupplier,))
-def receive(supplier: str) -> None:
+def receive(supplier: str) -> None:  # noqa: ARG001  # the path's own parameter
     """Take a supplier's callback."""
     raise UnknownSupplier
 

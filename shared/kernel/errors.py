@@ -1,6 +1,6 @@
-"""How Kaquan says no: every refusal has a name, an HTTP status, a sentence in zh and en, and says whether a retry helps.
+"""How Kaquan says no: a refusal has a name, an HTTP status, sentences in zh and en, and says whether a retry helps.
 
-Rendered as RFC 9457 problem details by `shared.kernel.http`. Capabilities declare their own refusals beside their rules.
+Rendered as RFC 9457 problem details by `shared.kernel.http`. Capabilities declare theirs beside their rules.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def each_message(work: Callable[[Mapping[str, str], datetime], None]) -> Callabl
 def on_schedule(work: Callable[[datetime], None]) -> Callable[[Event, LambdaContext], None]:
     """A schedule door: `work` is called with the moment the schedule names, so that a late run knows when it is."""
 
-    def handler(event: Event, context: LambdaContext) -> None:
+    def handler(event: Event, _: LambdaContext) -> None:
         work(clock.parse(event["time"]) if event.get("time") else clock.now())
 
     return measured(handler)

@@ -1,4 +1,4 @@
-"""Personal data: contacts and addresses. In clear only in the caller's hands; stored as a keyed hash, a mask and a seal."""
+"""Personal data: contacts and addresses. Clear only in the caller's hands; stored as keyed hash, mask and seal."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def unseal(sealed: bytes, about: str) -> str:
 
 
 def tells_apart(address: str) -> bool:
-    """Whether an address says anything about who calls: loopback and private ones are shared by everybody behind them."""
+    """Whether an address says who calls: loopback and private ones are shared by everybody behind them."""
     try:
         return ipaddress.ip_address(address).is_global
     except ValueError:

@@ -83,7 +83,7 @@ class Count:
 
 
 def count(what: str, hashed: str, event: str, amount_minor: int, now: datetime) -> Count:
-    """Add an event to an entity's counter of today and return the sums; the same event again right after adds nothing."""
+    """Add an event to an entity's counter of today and return the sums; the same event right after adds nothing."""
     counter = Counter(f"vel#{what}#{hashed}#{clock.shanghai_day(now):%Y%m%d}")
     try:
         records.update(

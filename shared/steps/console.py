@@ -1,0 +1,137 @@
+"""What operators ask for: reviews, refunds, lists, tasks, one order at a time."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+from shared.kernel import clock, people
+from shared.kernel.errors import InvalidRequest
+from shared.kernel.http import Amount
+from shared.ledger.contract import EntryView
+from shared.orders import records as orders
+from shared.orders.contract import ConsoleOrderView
+from shared.payments import records as payments
+from shared.payments.contract import RefundView, RequestRefund
+from shared.payments.records import RefundState
+from shared.risk import records as risk
+from shared.risk.contract import ListContact, Listed, ReasonView, ReviewList, ReviewView
+from shared.risk.scoring import REASONS
+from shared.settlement.contract import StatementView
+from shared.settlement.errors import NotClosed
+from shared.staff import records as staff
+from shared.staff.contract import TaskClosed, TaskList, TaskView
+from shared.steps import after_sales, order_intake, settlement
+
+PAGE = 100  # reviews or tasks at once: more open ones than this need more people, not a longer page
+
+
+def order(order_id: str) -> ConsoleOrderView:
+    found = orders.order_of(order_id)
+    head = found.head
+    return ConsoleOrderView(
+        **order_intake.view(found).model_dump(),
+        version=int(head.version),
+        provider=str(head.provider),
+        payment_ids=[str(payment_id) for payment_id in head.payments],
+        reasons=list(head.reasons or []),
+        review_id=str(head.review_id) if head.review_id else None,
+        refund_id=str(head.refund_id) if head.refund_id else None,
+        due_at=str(head.due_at) if head.due_at else None,
+        card_ids=found.card_ids,
+    )
+
+
+def refund(order_id: str, wanted: RequestRefund, by: str, now: datetime) -> RefundView:
+    """Request the refund of a whole order; asking again gives the refund that is under way."""
+    refund_id = after_sales.request(orders.order_of(order_id), wanted.reason, by, now)
+    asked = payments.refund(refund_id)
+    return RefundView(
+        refund_id=refund_id,
+        order_id=order_id,
+        state=RefundState(asked.state),
+        amount=Amount(amount_minor=asked.amount.minor, currency=asked.amount.currency),
+        reason=str(asked.reason),
+        requested_at=str(asked.requested_at),
+        requested_by=str(asked.requested_by),
+    )
+
+
+def reviews() -> ReviewList:
+    return ReviewList(reviews=[review_view(review) for review in risk.open_reviews(PAGE)])
+
+
+def review_view(review: risk.Review) -> ReviewView:
+    return ReviewView(
+        review_id=str(review.id),
+        order_id=str(review.order_id),
+        state=risk.ReviewState(review.state),
+        reasons=[ReasonView(reason=reason, **REASONS[reason]._asdict()) for reason in review.reasons],
+        opened_at=str(review.opened_at),
+        due_at=str(review.due_at),
+        decided_by=review.decided_by,
+        decided_at=review.decided_at,
+        note=review.note,
+    )
+
+
+def put_on_list(wanted: ListContact, by: str, now: datetime) -> Listed:
+    if wanted.kind == "address":
+        what, text, mask = "address", wanted.value.strip(), "•••"
+    else:
+        contact = people.contact(wanted.kind, wanted.value)
+        if contact is None:
+            raise InvalidRequest(fields=[{"field": "value", "reason": f"not_a_{wanted.kind}"}])
+        what, text, mask = "contact", contact.text, contact.mask
+    kind = wanted.kind if what == "contact" else what
+    risk.put_on_list(what, people.hashed(kind, text), wanted.verdict, wanted.reason, by, now, wanted.days)
+    expires_at = clock.iso(now + timedelta(days=wanted.days))
+    return Listed(kind=wanted.kind, verdict=wanted.verdict, mask=mask, expires_at=expires_at)
+
+
+def tasks() -> TaskList:
+    return TaskList(
+        tasks=[
+            TaskView(
+                task_id=str(task.id),
+                kind=str(task.kind),
+                about=str(task.about),
+                order_id=str(task.order_id),
+                opened_at=str(task.opened_at),
+            )
+            for task in staff.open_tasks(PAGE)
+        ]
+    )
+
+
+def close_task(task_id: str, by: str, note: str, now: datetime) -> TaskClosed:
+    staff.close_task(task_id, by, note, now)
+    return TaskClosed(task_id=task_id)
+
+
+def statement(day: str, now: datetime) -> StatementView:
+    """A closed day as it was closed, or today so far."""
+    wanted = day_of(day)
+    try:
+        return StatementView.of(*settlement.statement(wanted))
+    except NotClosed:
+        if wanted != clock.shanghai_day(now):
+            raise
+        return StatementView.of(settlement.running(now))
+
+
+def close_day(day: str, now: datetime) -> StatementView:
+    wanted = day_of(day)
+    settlement.close(wanted, now)
+    return StatementView.of(*settlement.statement(wanted))
+
+
+def reverse_entry(day: str, entry_id: str, by: str, now: datetime) -> EntryView:
+    """Undo one entry by another of today."""
+    return EntryView.of(settlement.reverse_entry(day_of(day), entry_id, now, by))
+
+
+def day_of(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InvalidRequest(fields=[{"field": "day", "reason": "not_a_date"}]) from None

@@ -1,0 +1,1 @@
+"""Suppliers: who sells to us. None is connected yet; the supplier hub brings the adapters."""
