@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,29 @@ DEFAULTS = TEMPLATE["Globals"]["Function"]
 ROUTES = {(endpoint.path, endpoint.method): endpoint.door for endpoint in contract.endpoints()}
 
 
-def events(folder: str, kind: str) -> list[dict[str, Any]]:
-    _, properties = FUNCTIONS[folder]
-    return [event["Properties"] for event in properties.get("Events", {}).values() if event["Type"] == kind]
+MAPPINGS = [
+    (mapping["Properties"]["FunctionName"]["Ref"], mapping["Properties"])
+    for mapping in TEMPLATE["Resources"].values()
+    if mapping["Type"] == "AWS::Lambda::EventSourceMapping"
+]
+QUEUES = [(function, mapping) for function, mapping in MAPPINGS if "Queues." in str(mapping["EventSourceArn"])]
+STREAMS = [(function, mapping) for function, mapping in MAPPINGS if "Tables." in str(mapping["EventSourceArn"])]
 
 
-def has(folder: str, kind: str) -> bool:
-    return bool(events(folder, kind))
+def by_name(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def properties_of(logical_id: str) -> dict[str, Any]:
+    return dict(TEMPLATE["Resources"][logical_id]["Properties"])
+
+
+def called_by(folder: str) -> set[str]:
+    """What wakes a function: the kinds of its events and mappings."""
+    logical_id, properties = FUNCTIONS[folder]
+    kinds = {event["Type"] for event in properties.get("Events", {}).values()}
+    kinds |= {"Queue" for function, _ in QUEUES if function == logical_id}
+    return kinds | {"Stream" for function, _ in STREAMS if function == logical_id}
 
 
 def test_every_function_has_its_folder_and_every_folder_its_function() -> None:
@@ -68,48 +85,98 @@ def test_every_route_is_in_the_gateway_with_its_own_function_and_nothing_else_is
         assert wired[route].endswith(f":function:{name}{f':{alias}' if alias else ''}/invocations")
 
 
-def test_a_door_has_one_way_in() -> None:
-    for folder, module in contract.doors().items():
-        kinds = {event["Type"] for event in FUNCTIONS[folder][1].get("Events", {}).values()}
-        if isinstance(getattr(module, "app", None), Chalice):
-            assert kinds <= {"Api"}, folder
-        else:
-            assert "Api" not in kinds, folder
-            assert len(kinds) == (0 if folder == "sign_in" else 1), folder
+@pytest.mark.parametrize("folder", sorted(contract.doors()))
+def test_a_door_has_one_way_in(folder: str) -> None:
+    if isinstance(getattr(contract.doors()[folder], "app", None), Chalice):
+        assert called_by(folder) == {"Api"}
+    else:
+        assert "Api" not in called_by(folder)
+        assert len(called_by(folder)) == (0 if folder == "sign_in" else 1)
 
 
-def test_an_api_event_in_the_template_is_a_route_of_that_door() -> None:
-    for folder in FUNCTIONS:
-        for event in events(folder, "Api"):
-            route = (event["Path"], event["Method"].upper())
-            assert event["Path"].endswith(("*", "{proxy+}")) or ROUTES.get(route) == folder
+def test_the_gateway_may_call_a_function_for_its_routes_and_for_no_others() -> None:
+    allowed = {
+        (event["Properties"]["Path"], event["Properties"]["Method"].upper()): folder
+        for folder, (_, properties) in FUNCTIONS.items()
+        for event in properties.get("Events", {}).values()
+        if event["Type"] == "Api"
+    }
+
+    for route, folder in ROUTES.items():
+        covering = {who for (path, method), who in allowed.items() if covers(path, method, *route)}
+        assert covering == {folder}, route
+    for (path, method), folder in allowed.items():
+        assert any(covers(path, method, *route) for route, who in ROUTES.items() if who == folder), path
 
 
-@pytest.mark.parametrize("folder", [folder for folder in sorted(FUNCTIONS) if has(folder, "SQS")])
-def test_a_queue_trigger_reports_single_failures_and_keeps_its_workers_few(folder: str) -> None:
-    for event in events(folder, "SQS"):
-        assert event["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-        assert 1 <= event["BatchSize"] <= 10
-        assert event["ScalingConfig"]["MaximumConcurrency"] >= 2
+def covers(path: str, method: str, route: str, verb: str) -> bool:
+    """Whether an Api event of the template speaks for a route: by the same path, or by a greedy one above it."""
+    above = path.removesuffix("{proxy+}").removesuffix("*")
+    return method in (verb, "ANY") and (path == route or (above != path and route.startswith(above)))
 
 
-@pytest.mark.parametrize("folder", [folder for folder in sorted(FUNCTIONS) if has(folder, "SQS")])
-def test_a_queue_is_named_for_its_function_and_waits_for_it_and_has_a_place_for_what_is_hopeless(folder: str) -> None:
-    logical_id, properties = FUNCTIONS[folder]
-    queue = contract.template(contract.ROOT / "infra/queues.yaml")["Resources"][logical_id.removesuffix("Function")]
+def test_one_function_alone_can_decrypt_a_code() -> None:
+    able = {
+        folder
+        for folder, (_, properties) in FUNCTIONS.items()
+        if re.search(r"kms:(Decrypt|ReEncrypt|\*)|'\*'|:\*'", str(actions_of(properties)))
+    }
 
-    assert logical_id.removesuffix("Function") in str(events(folder, "SQS")[0]["Queue"])
-    assert queue["Properties"]["QueueName"] == properties["FunctionName"]
-    assert queue["Properties"]["VisibilityTimeout"] >= 6 * properties.get("Timeout", DEFAULTS["Timeout"])
-    assert "deadLetterTargetArn" in queue["Properties"]["RedrivePolicy"]
+    assert able == {"card_reveal"}
 
 
-@pytest.mark.parametrize("folder", [folder for folder in sorted(FUNCTIONS) if has(folder, "DynamoDB")])
-def test_a_stream_trigger_gives_up_on_nothing_that_is_young(folder: str) -> None:
-    for event in events(folder, "DynamoDB"):
-        assert event["StartingPosition"] == "TRIM_HORIZON"
-        assert event["MaximumRecordAgeInSeconds"] >= 3_600
-        assert "FunctionResponseTypes" not in event, "not honoured everywhere; a raised error brings the batch again"
+def actions_of(properties: dict[str, Any]) -> list[Any]:
+    """Every action that a function's policies allow; a policy that is only a name would hide its actions."""
+    policies = properties.get("Policies", [])
+    assert all(isinstance(policy, dict) and "Statement" in policy for policy in policies)
+
+    def under(value: Any) -> Iterator[Any]:  # a statement may stand under an If
+        if isinstance(value, dict):
+            yield from [value["Action"]] if "Action" in value else (one for v in value.values() for one in under(v))
+        elif isinstance(value, list):
+            yield from (one for item in value for one in under(item))
+
+    return list(under(policies))
+
+
+def test_there_is_a_trigger_for_every_queue_between_steps_and_for_both_outboxes() -> None:
+    assert sorted(function for function, _ in QUEUES) == [
+        "AfterSalesFunction",
+        "CardDispatchFunction",
+        "RiskChecksFunction",
+    ]
+    assert [function for function, _ in STREAMS] == ["RelayFunction"] * 2
+
+
+@pytest.mark.parametrize(("function", "mapping"), QUEUES, ids=by_name)
+def test_a_queue_trigger_reports_single_failures_and_keeps_its_workers_few(
+    function: str, mapping: dict[str, Any]
+) -> None:
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["BatchSize"] in range(1, 11)
+    assert mapping["ScalingConfig"]["MaximumConcurrency"] in range(2, 33)
+
+
+@pytest.mark.parametrize(("function", "mapping"), QUEUES, ids=by_name)
+def test_a_queue_is_named_for_its_function_and_waits_for_it_and_has_a_place_for_what_is_hopeless(
+    function: str, mapping: dict[str, Any]
+) -> None:
+    name = function.removesuffix("Function")
+    queue = contract.template(contract.ROOT / "infra/queues.yaml")["Resources"][name]["Properties"]
+    timeout = properties_of(function).get("Timeout", DEFAULTS["Timeout"])
+
+    assert mapping["EventSourceArn"] == {"GetAtt": f"Queues.Outputs.{name}"}
+    assert queue["QueueName"] == properties_of(function)["FunctionName"]
+    assert queue["VisibilityTimeout"] >= 6 * timeout
+    assert "deadLetterTargetArn" in queue["RedrivePolicy"]
+
+
+@pytest.mark.parametrize(("function", "mapping"), STREAMS, ids=by_name)
+def test_a_stream_trigger_gives_up_on_nothing_that_is_young(function: str, mapping: dict[str, Any]) -> None:
+    assert mapping["StartingPosition"] == "TRIM_HORIZON"
+    assert mapping["MaximumRecordAgeInSeconds"] >= 3_600
+    assert "OnFailure" in mapping["DestinationConfig"]
+    assert "FunctionResponseTypes" not in mapping, "not honoured everywhere; a raised error brings the batch again"
 
 
 @pytest.mark.parametrize("path", [contract.TEMPLATE, *contract.ROOT.glob("infra/*.yaml")], ids=lambda path: path.name)
