@@ -81,7 +81,8 @@ class Background:
                 start_new_session=True,  # Ctrl-C in the terminal is meant for make, not for the cloud
             )
         self._child = child
-        self._pid_file.write_text(str(child.pid))
+        # The number alone may belong to somebody else after a restart of the machine: the command goes with it.
+        self._pid_file.write_text(f"{child.pid} {' '.join(self.command[1:])}")
         try:
             wait_until(
                 lambda: child.poll() is not None or answers(self.health_url),
@@ -99,11 +100,12 @@ class Background:
         """Ask it to end and wait until it has: what it holds in memory is saved then. False if it was not running."""
         pid = self._pid()
         if pid is not None:
-            os.kill(pid, signal.SIGTERM)
-            try:
-                wait_until(lambda: self._pid() is None, seconds=seconds, what=f"{self.name} ended")
-            except Failed:
-                os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it ended by itself this very moment
+                os.kill(pid, signal.SIGTERM)
+                try:
+                    wait_until(lambda: self._pid() is None, seconds=seconds, what=f"{self.name} ended")
+                except Failed:
+                    os.kill(pid, signal.SIGKILL)
         self._pid_file.unlink(missing_ok=True)
         return pid is not None
 
@@ -115,11 +117,10 @@ class Background:
         if self._child is not None and self._child.poll() is not None:
             return None
         try:
-            pid = int(self._pid_file.read_text())
-        except (OSError, ValueError):
+            pid, _, command = self._pid_file.read_text().partition(" ")
+        except OSError:
             return None
-        # A number alone may belong to somebody else after a restart of the machine.
-        return pid if " ".join(self.command[1:]) in _command_line(pid) else None
+        return int(pid) if command and command in _command_line(int(pid)) else None
 
 
 def _command_line(pid: int) -> str:
