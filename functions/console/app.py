@@ -4,7 +4,7 @@ from shared.catalog.contract import ImportCatalogue, ImportReport
 from shared.catalog.errors import UnknownSku, UnreadableFile, WrongColumns
 from shared.inventory.contract import CardImportReport, ImportCards
 from shared.kernel import clock
-from shared.kernel.errors import Busy, NotFound
+from shared.kernel.errors import Busy, InvalidRequest, NotFound
 from shared.kernel.http import Caller, answers, door, entry
 from shared.ledger.contract import EntryView
 from shared.ledger.errors import AlreadyReversed
@@ -103,21 +103,26 @@ def close_task(task_id: str, body: CloseTask, caller: Caller) -> TaskClosed:
 
 
 @app.route("/console/settlement/{day}")
-@answers(StatementView, permission=may("settlement.read"), refusals=(NotClosed,))
+@answers(StatementView, permission=may("settlement.read"), refusals=(InvalidRequest, NotClosed))
 def show_statement(day: str) -> StatementView:
     """Show a closed day, or today so far."""
     return console.statement(day, clock.now())
 
 
 @app.route("/console/settlement/{day}/close", methods=["POST"])
-@answers(StatementView, permission=may("settlement.close"), refusals=(DayNotOver,))
+@answers(StatementView, permission=may("settlement.close"), refusals=(InvalidRequest, DayNotOver))
 def close_day(day: str) -> StatementView:
     """Close a day, once."""
     return console.close_day(day, clock.now())
 
 
 @app.route("/console/settlement/{day}/entries/{entry_id}/reverse", methods=["POST"])
-@answers(EntryView, status=201, permission=may("settlement.close"), refusals=(NotFound, AlreadyReversed, Busy))
+@answers(
+    EntryView,
+    status=201,
+    permission=may("settlement.close"),
+    refusals=(InvalidRequest, NotFound, AlreadyReversed, Busy),
+)
 def reverse_entry(day: str, entry_id: str, caller: Caller) -> EntryView:
     """Correct the books by an entry of today that undoes another."""
     return console.reverse_entry(day, entry_id, caller.name, clock.now())

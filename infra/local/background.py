@@ -106,6 +106,8 @@ class Background:
                     wait_until(lambda: self._pid() is None, seconds=seconds, what=f"{self.name} ended")
                 except Failed:
                     os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has left no children behind
+                os.killpg(pid, signal.SIGKILL)
         self._pid_file.unlink(missing_ok=True)
         return pid is not None
 

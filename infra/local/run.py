@@ -10,14 +10,18 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from infra.local import cloud
+from infra.local import cloud, shop
 from infra.local.background import Background, Failed, answers, wait_until
 from infra.local.cloud import LocalCloud
 from infra.local.logins import logins
+from shared.inventory import codes
+from shared.kernel import clock
 
 STAGE = "local"
 STACK = f"kaquan-{STAGE}"
 HOME = cloud.ROOT / ".local"
+SAMPLE = cloud.ROOT / "infra" / "local" / "sample"
+FIRST_SOLD = "V006"  # a membership of ¥19.80, far below every limit
 
 
 @dataclass
@@ -27,6 +31,7 @@ class Run:
     cloud: LocalCloud
     sandbox_port: int
     outputs: dict[str, Any] = field(default_factory=dict)
+    statement: dict[str, Any] = field(default_factory=dict)
 
     @property
     def sandbox_url(self) -> str:
@@ -52,6 +57,7 @@ def build_and_deploy(run: Run) -> str:
         "stack_name": STACK,
         "stage": STAGE,
         "region": cloud.REGION,
+        "cloud_port": run.cloud.port,
     }
     return f"{STACK} is up to date" if changed else "nothing has changed"
 
@@ -76,12 +82,40 @@ def start_sandbox(run: Run) -> str:
     return f"started at {run.sandbox_url}"
 
 
+def import_samples(run: Run) -> str:
+    owner = shop.operator(run.cloud, run.outputs)
+    catalogue = owner.import_catalogue(SAMPLE / "catalogue.csv")
+    reports = [
+        owner.import_cards(SAMPLE / file, sku, "sample")
+        for file, sku in [("steam_100.txt", "G020"), ("jd_100_gbk.txt", "C055"), ("memberships.csv", None)]
+    ]
+    total = sum(report["accepted"] for report in reports)
+    skus = catalogue["created"] + catalogue["changed"] + catalogue["unchanged"]
+    return f"{skus} SKUs, {total} new cards" if total else f"{skus} SKUs, all cards are in already"
+
+
+def sell_a_card(run: Run) -> str:
+    sold = shop.Shop(run.outputs["api_url"]).sell_one(FIRST_SOLD)
+    return f"{sold['sku']} for {shop.money(sold['total'])}, code {codes.mask(sold['code'])}"
+
+
+def state_the_day(run: Run) -> str:
+    today = clock.shanghai_day(clock.now()).isoformat()
+    run.statement = shop.operator(run.cloud, run.outputs).call("GET", f"/console/settlement/{today}")
+    if any(amount["amount_minor"] for amount in run.statement["trial_balance"]):
+        raise Failed("the trial balance is not 0: " + "; ".join(shop.statement_lines(run.statement)))
+    return f"{today}, trial balance 0"
+
+
 STEPS: list[tuple[str, Step]] = [
     ("local cloud", start_cloud),
     ("build and deploy", build_and_deploy),
     ("health", check_health),
     ("operators", make_logins),
     ("sandbox payments", start_sandbox),
+    ("sample catalogue and cards", import_samples),
+    ("sell a card", sell_a_card),
+    ("today's statement", state_the_day),
 ]
 
 
@@ -92,6 +126,7 @@ def start() -> None:
         with _progress(f"[{number}/{len(STEPS)}] {title}") as done:
             done(step(run))
     (HOME / "outputs.json").write_text(json.dumps(run.outputs, indent=2, ensure_ascii=False) + "\n")
+    print("\n" + "\n".join(shop.statement_lines(run.statement)))
     print(f"\nKaquan is ready after {time.monotonic() - began:.1f} s\n")
     print(f"  API      {run.outputs['api_url']}")
     print(f"  sandbox  {run.outputs['sandbox_url']}")

@@ -222,7 +222,7 @@ def _language(accepted: str) -> str:
 
 
 def _base_url(context: Mapping[str, Any]) -> str:
-    """The public address of this API: a function cannot be told at deploy time, API and function would need each other."""
+    """The public address of this API: told by the request, since API and function cannot name each other at deploy."""
     if public := settings.optional("PUBLIC_URL"):
         return public
     if settings.stage() == "local":
