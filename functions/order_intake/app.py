@@ -22,6 +22,7 @@ from shared.orders.errors import (
     PriceChanged,
     ReferenceReused,
     TooManyCards,
+    TooManyPayments,
     WeakReference,
 )
 from shared.payments.errors import UnknownMethod
@@ -57,7 +58,13 @@ def look_up(order_id: str, caller: Caller) -> OrderView:
 
 
 @app.route("/orders/{order_id}/payments", methods=["POST"])
-@answers(PaymentView, status=201, takes=ChangePayment, secured="buyer", refusals=(*GUARDED, NotOpen, UnknownMethod))
+@answers(
+    PaymentView,
+    status=201,
+    takes=ChangePayment,
+    secured="buyer",
+    refusals=(*GUARDED, NotOpen, UnknownMethod, TooManyPayments),
+)
 def change_payment(order_id: str, body: ChangePayment, caller: Caller, idempotency_key: str) -> PaymentView:
     """Pay another way."""
     access.check(order_id, caller, clock.now())

@@ -49,6 +49,14 @@ class TooManyCards(Refusal):
     en = "An order holds at most {limit} cards."
 
 
+class TooManyPayments(Refusal):
+    """facts: limit."""
+
+    code, status = "too_many_payments", 409
+    zh = "该订单的支付尝试已达 {limit} 次，请使用已有的支付链接。"
+    en = "This order has had {limit} attempts to pay; use one of them."
+
+
 class NotOpen(Refusal):
     """facts: order_status. The order has left the state in which this could be done."""
 

@@ -26,7 +26,7 @@ from shared.orders.status import MOVES, NO_DEADLINE, Decision, Facts, LineState,
 
 HEAD, REF = "head", "ref"
 DUE = "due#order#0"  # one shard: a due order is a rare one
-CARDS_MAX = 90  # cards in one transaction with head, lines, reference and payment, below DynamoDB's 100 actions
+PIECES_MAX = 91  # lines and cards: with head, money, payment and books below the 100 actions of any transaction
 
 
 class Due(GlobalSecondaryIndex["Head"]):

@@ -15,6 +15,7 @@ from shared.orders.records import Head
 from shared.orders.status import Status
 from shared.payments import records as payments
 from shared.payments import registry
+from shared.payments.errors import UnknownProvider
 from shared.payments.provider import Outcome
 from shared.payments.records import RefundState
 from shared.staff import records as staff
@@ -63,12 +64,7 @@ def _order(head: Head, now: datetime) -> None:
 def _unpaid(head: Head, now: datetime) -> None:
     """Ask whether a notification was lost; if nothing was paid, wait on or expire."""
     for payment_id in map(str, head.payments):
-        attempt = payments.payment(payment_id)
-        answer = registry.provider(str(attempt.provider)).query(payment_id, now)
-        if answer.outcome is Outcome.UNKNOWN:
-            logger.warning("provider does not answer", provider=str(attempt.provider))
-        for charge in answer.charges if answer.outcome is Outcome.SUCCEEDED else ():
-            payment_received.receive(payment_id, charge, str(attempt.provider), now)
+        _ask(payment_id, now)
     latest = orders.order_of(str(head.order_id))
     if latest.status is not Status.PLACED:
         return
@@ -77,6 +73,18 @@ def _unpaid(head: Head, now: datetime) -> None:
         order_intake.close(latest, Status.EXPIRED)
     else:
         orders.look_again(head, next_look(clock.parse(str(head.placed_at)), expires_at, now), 0)
+
+
+def _ask(payment_id: str, now: datetime) -> None:
+    attempt = payments.payment(payment_id)
+    try:
+        answer = registry.provider(str(attempt.provider)).query(payment_id, now)
+    except UnknownProvider:
+        return  # it has been taken out of this deployment; money it still reports will come as late money
+    if answer.outcome is Outcome.UNKNOWN:
+        logger.warning("provider does not answer", provider=str(attempt.provider))
+    for charge in answer.charges if answer.outcome is Outcome.SUCCEEDED else ():
+        payment_received.receive(payment_id, charge, str(attempt.provider), now)
 
 
 def _send_again(head: Head, queue: str, now: datetime) -> None:

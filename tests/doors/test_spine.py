@@ -384,6 +384,7 @@ def test_a_quote_is_kept_or_the_order_refused(shop: Shop) -> None:
         ({"sku": "V004"}, 409, "not_for_sale"),
         ({"sku": "G020", "quantity": 6}, 409, "over_limit"),
         ({"sku": "V001", "quantity": 91}, 422, "too_many_cards"),
+        ({"sku": "C060", "quantity": 46}, 422, "too_many_cards"),
         ({"sku": "V001", "quantity": 10**9}, 422, "invalid_request"),
         ({"quantity": 0}, 422, "invalid_request"),
         ({"quantity": -1}, 422, "invalid_request"),
