@@ -62,6 +62,18 @@ stop:  ## stop the local cloud; its state is kept
 reset:  ## stop the local cloud and forget everything it held
 	@if test -x $(BIN)/python; then $(BIN)/python -m infra.local.run reset; fi
 
+# --- AWS -------------------------------------------------------------------------------------------------------------
+
+# make deploy STAGE=prod PARAMETERS="AlarmEmail=me@shop.example PublicUrl=https://shop.example/api"
+.PHONY: deploy
+deploy: setup  ## build for AWS and deploy with your AWS credentials: STAGE=dev|prod|…
+	@[[ $(STAGE) != local ]] || { echo "stage local belongs to make run"; exit 1; }
+	@$(SAM) build --template-file template.yaml --build-dir .local/aws/$(STAGE) --parallel
+	@$(SAM) deploy --template-file .local/aws/$(STAGE)/template.yaml --stack-name kaquan-$(STAGE) \
+	  --resolve-s3 --s3-prefix kaquan-$(STAGE) --capabilities CAPABILITY_IAM CAPABILITY_NAMED_IAM CAPABILITY_AUTO_EXPAND \
+	  --no-fail-on-empty-changeset $(if $(YES),--no-confirm-changeset,--confirm-changeset) \
+	  --parameter-overrides Stage=$(STAGE) Version=$$(git describe --always --dirty) $(PARAMETERS)
+
 # --- checks ----------------------------------------------------------------------------------------------------------
 
 .PHONY: check
