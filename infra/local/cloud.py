@@ -133,7 +133,7 @@ class LocalCloud:
             *("--stack-name", stack, "--s3-bucket", ARTIFACTS, "--s3-prefix", stack, "--region", REGION),
             *("--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"),
             *("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar", "--on-failure", "DELETE"),
-            # ministack forgets the attributes of an unchanged resource in a changed nested stack; a new tag changes them all.
+            # ministack forgets what an unchanged resource of a changed nested stack was; a new tag changes all of them.
             *("--tags", f"source={wanted['source']}"),
             *("--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())),
             env={**self._credentials, "SAM_CLI_POLL_DELAY": "0.3"},  # seconds; AWS needs 5 of them, ministack does not

@@ -175,7 +175,7 @@ def _progress(title: str) -> Iterator[Callable[[str], None]]:
     began, finished, said = time.monotonic(), threading.Event(), [""]
 
     def line(text: str) -> str:
-        return f"{title:<28} {time.monotonic() - began:6.1f} s  {text}"
+        return f"{title:<34} {time.monotonic() - began:6.1f} s  {text}"
 
     def tick() -> None:
         while not finished.wait(0.2):
