@@ -1,0 +1,61 @@
+"""One cloud of our own for all journeys: started, deployed to and stocked once, on ports and in folders of its own."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.local.background import free_port
+from infra.local.cloud import LocalCloud
+from infra.local.sandbox import SandboxProvider
+from tests.conftest import ENVIRONMENT
+from tests.journeys.stack import Stack
+from tests.journeys.weather import Weather
+
+ROOT = Path(__file__).parents[2]
+STAGE = "local"  # the stage on which X-Forwarded-For tells buyers apart
+RETRY_AFTER = (0.3, 0.7, 1.5, 3, 5)  # seconds: the provider's patience, shortened
+LAST = "test_afterwards.py"  # looks at what all the others have left behind
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = [item for item in items if item.path.parent == Path(__file__).parent]
+    for item in here:
+        item.add_marker("journey")
+    items.sort(key=lambda item: item in here and item.path.name == LAST)
+
+
+@pytest.fixture(scope="session")
+def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    home = tmp_path_factory.mktemp("journeys")
+    (home / "shim").mkdir()
+    cloud = LocalCloud(free_port(), home / "cloud", Weather(home / "shim").env)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ENVIRONMENT:  # moto's settings must not become the functions'
+            patch.delenv(name, raising=False)
+        cloud.start()
+    try:
+        yield cloud
+    finally:
+        cloud.stop()
+
+
+@pytest.fixture(scope="session")
+def stack(local_cloud: LocalCloud) -> Iterator[Stack]:
+    """The whole of stage local, with the sample catalogue and no cards."""
+    cloud, port = local_cloud, free_port()
+    name = f"kaquan-{STAGE}"
+    parameters = {"Stage": STAGE, "CloudUrl": cloud.url, "SandboxUrl": f"http://127.0.0.1:{port}"}
+    cloud.deploy(name, parameters)
+    outputs = cloud.outputs(name)
+    secret = cloud.client("secretsmanager").get_secret_value(SecretId=outputs["SandboxSecret"])["SecretString"]
+    with SandboxProvider(cloud.state_dir / "sandbox.sqlite", secret, port=port, retry_after=RETRY_AFTER) as provider:
+        weather = Weather(cloud.state_dir.parent / "shim")
+        stack = Stack(cloud, STAGE, outputs, weather, provider)
+        content = base64.b64encode((ROOT / "infra/local/sample/catalogue.csv").read_bytes()).decode()
+        report = stack.console("POST", "/catalogue", {"content": content})
+        assert report.status == 200, report.body
+        yield stack

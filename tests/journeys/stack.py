@@ -1,0 +1,355 @@
+"""The deployed stack as buyers, operators and the clock see it, over HTTP and AWS's own interfaces."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import random
+import secrets
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any, TypeVar
+
+import urllib3
+from boto3.dynamodb.types import TypeDeserializer
+
+from infra.local.cloud import LocalCloud
+from infra.local.logins import logins, token
+from infra.local.sandbox import SandboxProvider
+from tests.journeys.weather import Weather
+
+SCALE = int(os.environ.get("SCALE", "1"))
+CONNECTIONS = 32  # more only make more workers of 70 MB each
+TOKEN_LIFE = 600  # seconds: below the quarter of an hour that Cognito gives
+SETTLED = frozenset({"delivered", "refunded", "cancelled", "expired"})
+STEPS = ("risk-checks", "card-dispatch", "after-sales")
+
+Item = dict[str, Any]
+Input = TypeVar("Input")
+Output = TypeVar("Output")
+
+_plain = TypeDeserializer().deserialize
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+
+    @property
+    def code(self) -> str:
+        return str(self.body.get("code", "")) if isinstance(self.body, dict) else ""
+
+
+class Http:
+    """A client that keeps its connections, as browsers and providers do."""
+
+    def __init__(self) -> None:
+        self._pool = urllib3.PoolManager(maxsize=CONNECTIONS, block=True, retries=False, timeout=60)
+
+    def call(self, method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Reply:
+        raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        reply = self._pool.request(
+            method, url, body=raw, headers={"Content-Type": "application/json", **(headers or {})}, redirect=False
+        )
+        is_json = "json" in reply.headers.get("Content-Type", "")
+        return Reply(reply.status, json.loads(reply.data) if is_json else reply.data, reply.headers)
+
+
+def wait_for(ready: Callable[[], Output], what: str, seconds: float = 60) -> Output:
+    """The first answer of `ready` that is true; an AssertionError that says what was waited for otherwise."""
+    deadline = time.monotonic() + seconds
+    while not (found := ready()):
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain for {what}"
+        time.sleep(0.05)
+    return found
+
+
+def at_once(work: Callable[[Input], Output], inputs: Iterable[Input]) -> list[Output]:
+    """Do all of it over as many connections as there are; the first exception is raised."""
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        return list(pool.map(work, inputs))
+
+
+@dataclass
+class Canaries:
+    """Everything that must be found nowhere in clear: each can be told from chance by its form."""
+
+    codes: set[str] = field(default_factory=set)
+    contacts: set[str] = field(default_factory=set)
+
+    def code(self) -> str:
+        code = f"KQ-CANARY-{secrets.token_hex(8).upper()}"
+        self.codes.add(code)
+        return code
+
+    def phone(self) -> str:
+        phone = f"199{secrets.randbelow(10**8):08}"
+        self.contacts.add(phone)
+        return phone
+
+    def email(self) -> str:
+        email = f"kq-{secrets.token_hex(8)}@canary.example"
+        self.contacts.add(email)
+        return email
+
+
+@dataclass(eq=False)
+class Stack:
+    """One stage on one local cloud."""
+
+    cloud: LocalCloud
+    stage: str
+    outputs: Mapping[str, str]
+    weather: Weather
+    provider: SandboxProvider
+    http: Http = field(default_factory=Http)
+    canaries: Canaries = field(default_factory=Canaries)
+    stocked: Counter[str] = field(default_factory=Counter)
+    _tokens: dict[str, tuple[float, str]] = field(default_factory=dict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    # --- over HTTP ---
+
+    @property
+    def api(self) -> str:
+        return self.outputs["ApiUrl"]
+
+    def call(self, method: str, path: str, body: Any = None, bearer: str = "", **headers: str) -> Reply:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if bearer:
+            named["Authorization"] = f"Bearer {bearer}"
+        return self.http.call(method, self.api + path, body, named)
+
+    def console(self, method: str, path: str, body: Any = None, role: str = "owner") -> Reply:
+        return self.call(method, f"/console{path}", body, self.token(role))
+
+    def token(self, role: str) -> str:
+        """The access token of the operator with this role."""
+        with self._lock:
+            got_at, text = self._tokens.get(role, (0.0, ""))
+            if time.monotonic() - got_at > TOKEN_LIFE or not text:
+                login = next(one for one in logins(self.cloud, self.outputs["UserPool"]) if one.role == role)
+                text = token(self.cloud, self.outputs["ConsoleClient"], login)
+                self._tokens[role] = (time.monotonic(), text)
+            return text
+
+    def stock(self, sku: str, count: int) -> list[str]:
+        """Import that many new cards; their codes."""
+        codes = [self.canaries.code() for _ in range(count)]
+        wanted = {
+            "file_name": f"{sku}.txt",
+            "content": base64.b64encode("\n".join(codes).encode()).decode(),
+            "sku": sku,
+            "supplier": "acme",
+        }
+        report = self.console("POST", "/cards", wanted, role="operator")
+        assert (report.status, report.body["accepted"]) == (200, count), report.body
+        self.stocked[sku] += count
+        return codes
+
+    def buyer(self, **contact: str) -> Buyer:
+        return Buyer(self, contact or {"phone": self.canaries.phone()})
+
+    # --- the clock ---
+
+    def deadlines(self, minutes: float = 0) -> None:
+        """What the schedule does each minute, as if it were that many minutes later."""
+        self.invoke("deadlines", {"time": (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()})
+
+    def invoke(self, function: str, event: Mapping[str, Any]) -> Any:
+        answer = self.client("lambda").invoke(
+            FunctionName=f"kaquan-{self.stage}-{function}", Payload=json.dumps(event).encode()
+        )
+        said = json.loads(answer["Payload"].read() or "null")
+        return {"error": said} if answer.get("FunctionError") else said
+
+    @cache  # noqa: B019  # a session has two of these
+    def client(self, service: str) -> Any:
+        return self.cloud.client(service, max_pool_connections=CONNECTIONS)
+
+    # --- behind the scenes ---
+
+    def table(self, name: str, **more: Any) -> list[Item]:
+        """Every item of a table, or with IndexName of an index."""
+        pages = (
+            self.client("dynamodb")
+            .get_paginator("scan")
+            .paginate(TableName=f"kaquan-{self.stage}-{name}", ConsistentRead="IndexName" not in more, **more)
+        )
+        return [{key: _plain(value) for key, value in item.items()} for page in pages for item in page["Items"]]
+
+    def head(self, order_id: str) -> Item:
+        answer = self.client("dynamodb").get_item(
+            TableName=f"kaquan-{self.stage}-orders",
+            Key={"order_id": {"S": order_id}, "part": {"S": "head"}},
+            ConsistentRead=True,
+        )
+        return {key: _plain(value) for key, value in answer["Item"].items()}
+
+    def status(self, order_id: str) -> str:
+        return str(self.head(order_id)["status"])
+
+    def statuses(self) -> dict[str, str]:
+        return {item["order_id"]: item["status"] for item in self.table("orders") if item["part"] == "head"}
+
+    def entries(self, order_id: str) -> Counter[str]:
+        """How many entries of each kind the books have about an order."""
+        return Counter(entry["kind"] for entry in self.table("ledger") if entry.get("order_id") == order_id)
+
+    def queue_url(self, name: str) -> str:
+        return str(self.client("sqs").get_queue_url(QueueName=f"kaquan-{self.stage}-{name}")["QueueUrl"])
+
+    def send(self, queue: str, *bodies: str) -> None:
+        for body in bodies:
+            self.client("sqs").send_message(QueueUrl=self.queue_url(queue), MessageBody=body)
+
+    def waiting(self, queue: str) -> int:
+        """Messages that wait there or are being worked on."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        answer = self.client("sqs").get_queue_attributes(QueueUrl=self.queue_url(queue), AttributeNames=names)
+        return sum(map(int, answer["Attributes"].values()))
+
+    def messages(self, queue: str) -> list[str]:
+        """The bodies of what waits there; they stay."""
+        found: dict[str, str] = {}
+        sqs, url = self.client("sqs"), self.queue_url(queue)
+        while batch := sqs.receive_message(
+            QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=30, AttributeNames=["All"]
+        ).get("Messages"):
+            found |= {message["MessageId"]: message["Body"] for message in batch}
+        return list(found.values())
+
+    @contextmanager
+    def impatient(self, seconds: int = 1) -> Iterator[None]:
+        """Failed messages come again after a second, where the template waits for three minutes."""
+        sqs = self.client("sqs")
+        before = {}
+        for name in STEPS:
+            url = self.queue_url(name)
+            known = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])
+            before[url] = known["Attributes"]["VisibilityTimeout"]
+            sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(seconds)})
+        try:
+            yield
+        finally:
+            for url, value in before.items():
+                sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": value})
+
+    def until(self, order_id: str, *wanted: str, seconds: float = 60) -> str:
+        """Wait until an order has one of these statuses."""
+        last = ""
+
+        def there() -> bool:
+            nonlocal last
+            last = self.status(order_id)
+            return last in wanted
+
+        try:
+            wait_for(there, f"{order_id} to be {' or '.join(wanted)}", seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it is {last}") from None
+        return last
+
+    def all_settled(self, order_ids: Sequence[str], seconds: float = 60) -> dict[str, str]:
+        """Wait until each of these orders has come to an end."""
+        found: dict[str, str] = {}
+
+        def there() -> bool:
+            known = self.statuses()
+            found.update({order_id: known[order_id] for order_id in order_ids})
+            return SETTLED.issuperset(found.values())
+
+        try:
+            wait_for(there, "orders to come to an end", seconds)
+        except AssertionError as error:
+            stuck = {order_id: status for order_id, status in found.items() if status not in SETTLED}
+            raise AssertionError(f"{error}: {stuck}") from None
+        return found
+
+
+@dataclass
+class Order:
+    order_id: str
+    token: str
+    url: str
+    payment_id: str
+    total: int
+
+
+@dataclass
+class Buyer:
+    """Somebody with a contact and an address of their own."""
+
+    stack: Stack
+    contact: Mapping[str, str]
+    address: str = field(
+        default_factory=lambda: f"11.{random.randrange(256)}.{random.randrange(256)}.{random.randrange(256)}"
+    )
+
+    def call(self, method: str, path: str, body: Any = None, bearer: str = "", **headers: str) -> Reply:
+        return self.stack.call(method, path, body, bearer, X_Forwarded_For=self.address, **headers)
+
+    def try_to_place(self, sku: str, quantity: int = 1, **more: Any) -> Reply:
+        wanted = {
+            "lines": [{"sku": sku, "quantity": quantity}],
+            "contact": self.contact,
+            "payment_method": "sandbox",
+            "client_ref": uuid.uuid4().hex,
+            **more,
+        }
+        return self.call("POST", "/orders", wanted)
+
+    def place(self, sku: str, quantity: int = 1, **more: Any) -> Order:
+        reply = self.try_to_place(sku, quantity, **more)
+        assert reply.status == 201, reply.body
+        return order_in(reply)
+
+    def pay(self, order: Order, outcome: str = "paid", **more: int) -> dict[str, Any]:
+        """Press a button of the pay page; the provider notifies the API by itself."""
+        return SandboxProvider.pay(order.url, outcome, **more)
+
+    def buy(self, sku: str, quantity: int = 1) -> Order:
+        """Place, pay, and wait for the cards."""
+        order = self.place(sku, quantity)
+        self.pay(order)
+        self.stack.until(order.order_id, "delivered")
+        return order
+
+    def status(self, order: Order) -> str:
+        return str(self.call("GET", f"/orders/{order.order_id}", bearer=order.token).body["status"])
+
+    def cancel(self, order: Order) -> Reply:
+        return self.call("POST", f"/orders/{order.order_id}/cancel", {}, order.token)
+
+    def try_to_reveal(self, order: Order) -> Reply:
+        return self.call("POST", f"/orders/{order.order_id}/reveal", {}, order.token)
+
+    def reveal(self, order: Order) -> list[str]:
+        reply = self.try_to_reveal(order)
+        assert reply.status == 200, reply.body
+        codes = [card["code"] for card in reply.body["cards"]]
+        self.stack.canaries.codes.update(codes)  # among them those that we have made ourselves
+        return codes
+
+
+def order_in(reply: Reply) -> Order:
+    body = reply.body
+    payment = body["payment"]
+    return Order(
+        body["order_id"],
+        body["access_token"],
+        payment["redirect_url"],
+        payment["payment_id"],
+        body["total"]["amount_minor"],
+    )
