@@ -5,9 +5,13 @@ from __future__ import annotations
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
-logger = Logger(service="kaquan")
-tracer = Tracer(service="kaquan", auto_patch=False)  # patching every library would triple the import time
-metrics = Metrics(namespace="Kaquan", service="kaquan")
+from shared.kernel import settings
+
+_SERVICE = settings.optional("POWERTOOLS_SERVICE_NAME", "kaquan")  # alarms look for the metrics of their own stage
+
+logger = Logger(service=_SERVICE)
+tracer = Tracer(service=_SERVICE, auto_patch=False)  # patching every library would triple the import time
+metrics = Metrics(namespace="Kaquan", service=_SERVICE)
 
 
 def count(name: str, value: float = 1) -> None:
