@@ -144,7 +144,9 @@ def test_the_skus_of_an_order_are_read_consistently_in_one_call(cloud: None) -> 
 
     assert sorted(found) == ["G024", "V001"]
     [call] = calls
-    assert call["BatchGetItem"]["RequestItems"]["kaquan-test-products"]["ConsistentRead"] is True  # type: ignore[index]
+    asked = call["BatchGetItem"]["RequestItems"]["kaquan-test-products"]  # type: ignore[index]
+    assert asked["ConsistentRead"] is True
+    assert len(asked["Keys"]) == 3  # DynamoDB refuses a key that comes twice
 
 
 def test_a_sku_costs_one_write_unit(cloud: None) -> None:

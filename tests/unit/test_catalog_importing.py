@@ -181,6 +181,7 @@ def test_costs_go_down_to_millionths_and_may_be_nothing() -> None:
         ({"商品名称": "王\x00者"}, "bad_character"),
         ({"商品名称": "王" * 61}, "too_long"),
         ({"商品名称": "王" * 5000}, "too_long"),
+        ({"售价(元)": "1" * 200_000}, "too_long"),
         ({"商品名称": "🎮王者"}, None),
     ],
 )

@@ -100,6 +100,13 @@ def test_every_field_that_does_not_fit_is_named_with_its_reason() -> None:
     }
 
 
+def test_however_much_is_sent_the_refusal_stays_small() -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        check_account(GAME, {f"{n}{'x' * 10_000}": "1" for n in range(1000)})
+
+    assert len(repr(refusal.value.facts)) < 1000
+
+
 def test_a_refusal_never_repeats_what_was_typed() -> None:
     with pytest.raises(InvalidRequest) as refusal:
         check_account(GAME, {"qq": "secret-account", "region": "安卓QQ"})

@@ -147,6 +147,26 @@ def test_titles_that_begin_with_the_word_come_before_those_that_hold_it() -> Non
     assert names(a_shop("大视频卡", "A 视频卡", "视频卡"), "视频") == ["视频卡", "A 视频卡", "大视频卡"]
 
 
+def test_the_best_place_of_a_word_counts_even_after_a_worse_one() -> None:
+    shop = loaded(replace(LIKE, sku="A1", name="甲xabc"), replace(LIKE, sku="A2", name="乙xabc", spec="abc"))
+
+    assert names(shop, "abc") == ["乙xabc", "甲xabc"]
+
+
+def test_every_word_of_a_query_counts() -> None:
+    assert names(a_shop("大王大卡", "大王 卡", "王大卡", "王 卡"), "王 卡") == [
+        "王 卡",
+        "王大卡",
+        "大王 卡",
+        "大王大卡",
+    ]
+
+
+def test_words_past_the_sixth_are_not_asked_for() -> None:
+    assert names(a_shop("甲 乙 丙 丁 戊 己"), "甲 乙 丙 丁 戊 己 庚") == ["甲 乙 丙 丁 戊 己"]
+    assert names(a_shop("甲 乙 丙 丁 戊"), "甲 乙 丙 丁 戊 己 庚") == []
+
+
 def test_a_sku_that_only_begins_so_is_no_exact_match() -> None:
     shop = loaded(replace(LIKE, sku="A10", name="甲"), replace(LIKE, sku="A1000", name="乙"))
 
@@ -189,15 +209,16 @@ def test_a_category_narrows_both_list_and_search() -> None:
 @pytest.mark.parametrize("text", ["", "会员", "v", "卡"])
 @pytest.mark.parametrize("limit", [1, 3, 7])
 def test_pages_put_together_are_the_whole_answer(text: str, limit: int) -> None:
-    whole, pages, after = SHOP.search(text, None, None, 100), [], None
-    while True:
+    whole = SHOP.search(text, None, None, 100).products
+    pages: list[bytes] = []
+    after = None
+    for _ in range(0, len(whole), limit):
         page = SHOP.search(text, None, after, limit)
-        assert 0 < len(page.products) <= limit
         pages += page.products
-        if (after := page.last) is None:
-            break
+        after = page.last
 
-    assert pages == list(whole.products)
+    assert after is None
+    assert pages == list(whole)
 
 
 def test_a_place_holds_when_products_come_and_go_between_pages() -> None:
