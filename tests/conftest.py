@@ -24,7 +24,9 @@ ENVIRONMENT = {
 # Before `shared` is imported: records take their tables' names when they are defined.
 os.environ.update(ENVIRONMENT)
 
+import urllib.request  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
+from contextlib import contextmanager  # noqa: E402
 from functools import cache  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
@@ -33,8 +35,11 @@ import boto3  # noqa: E402
 import pytest  # noqa: E402
 import yaml  # noqa: E402
 from moto import mock_aws  # noqa: E402
+from pynamodb.models import Model  # noqa: E402
 
-from shared.kernel import aws, keyring  # noqa: E402
+from infra.local.background import free_port  # noqa: E402
+from infra.local.cloud import LocalCloud  # noqa: E402
+from shared.kernel import aws, keyring, records  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 QUEUES = ("risk-checks", "card-dispatch", "after-sales", "relay-failures")
@@ -75,27 +80,71 @@ def table_definitions() -> tuple[dict[str, Any], ...]:
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def cloud() -> Iterator[None]:
     """Empty tables, a bucket, a vault key, secrets and queues; gone after the test."""
-    aws.client.cache_clear()
-    keyring._read.clear()
-    with mock_aws():
-        dynamodb = boto3.client("dynamodb")
-        for definition in table_definitions():
-            dynamodb.create_table(**definition)
-        region = os.environ["AWS_DEFAULT_REGION"]
-        boto3.client("s3").create_bucket(
-            Bucket=os.environ["BUCKET"], CreateBucketConfiguration={"LocationConstraint": region}
-        )
-        monkeypatch.setenv("VAULT_KEY", boto3.client("kms").create_key()["KeyMetadata"]["Arn"])
-        secrets = boto3.client("secretsmanager")
-        for setting in SECRETS:
-            ring = {"current": "1", "1": f"{setting}-".ljust(64, "x")}
-            secrets.create_secret(Name=os.environ[setting], SecretString=json.dumps(ring))
-        sqs = boto3.client("sqs")
-        for queue in QUEUES:
-            url = sqs.create_queue(QueueName=f"kaquan-test-{queue}")["QueueUrl"]
-            monkeypatch.setenv(queue.upper().replace("-", "_") + "_QUEUE", url)
+    with new_cloud():
         yield
+
+
+@contextmanager
+def new_cloud() -> Iterator[None]:
+    with mock_aws(), pytest.MonkeyPatch.context() as environment:
+        _forget_connections()
+        fill(environment)
+        yield
+    _forget_connections()
+
+
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    """A local cloud of this test run's own, without functions: its DynamoDB is atomic, moto's is not."""
+    running = LocalCloud(free_port(), tmp_path_factory.mktemp("ministack"), {"PERSIST_STATE": "0", "S3_PERSIST": "0"})
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def atomic_cloud(ministack: LocalCloud) -> Iterator[None]:
+    """The same as `cloud`, on ministack: for many threads and for many items."""
+    request = urllib.request.Request(f"{ministack.url}/_ministack/reset", method="POST")
+    urllib.request.urlopen(request, timeout=10).close()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ENDPOINT_URL", ministack.url)
+        _forget_connections()
+        fill(environment)
+        yield
+    _forget_connections()
+
+
+def fill(environment: pytest.MonkeyPatch) -> None:
+    """Make what the templates make, and name it in the environment."""
+    dynamodb = boto3.client("dynamodb")
+    for definition in table_definitions():
+        dynamodb.create_table(**definition)
+    region = os.environ["AWS_DEFAULT_REGION"]
+    boto3.client("s3").create_bucket(
+        Bucket=os.environ["BUCKET"], CreateBucketConfiguration={"LocationConstraint": region}
+    )
+    environment.setenv("VAULT_KEY", boto3.client("kms").create_key()["KeyMetadata"]["Arn"])
+    secrets = boto3.client("secretsmanager")
+    for setting in SECRETS:
+        ring = {"current": "1", "1": f"{setting}-".ljust(64, "x")}
+        secrets.create_secret(Name=os.environ[setting], SecretString=json.dumps(ring))
+    sqs = boto3.client("sqs")
+    for queue in QUEUES:
+        url = sqs.create_queue(QueueName=f"kaquan-test-{queue}")["QueueUrl"]
+        environment.setenv(queue.upper().replace("-", "_") + "_QUEUE", url)
+
+
+def _forget_connections() -> None:
+    """A warm process keeps its clients and keys; the next test lives in another cloud."""
     aws.client.cache_clear()
     keyring._read.clear()
+    keyring._text.cache_clear()
+    records._connection.cache_clear()
+    models = [Model]
+    while models:
+        model = models.pop()
+        model._connection = None
+        models += model.__subclasses__()

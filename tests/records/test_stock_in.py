@@ -1,0 +1,87 @@
+"""Card files against the real stock: what expected.json promises, line by line."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, time
+from pathlib import Path
+
+import pytest
+
+from shared.catalog import importing
+from shared.catalog import records as catalog
+from shared.inventory import records as inventory
+from shared.kernel import clock
+from shared.ledger import records as ledger
+from shared.steps import stock_in
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "tests" / "data"
+EXPECTED = json.loads((DATA / "expected.json").read_text())
+SKU_OF = {"cards_txt_one_per_line.txt": "G020", "cards_number_password_gbk.txt": "C055"}
+NOW = datetime.combine(datetime.fromisoformat(EXPECTED["as_of"]), time(12), clock.SHANGHAI)
+
+
+@pytest.fixture
+def catalogue(atomic_cloud: None) -> None:
+    catalog.save(importing.read((ROOT / "infra/local/sample/catalogue.csv").read_bytes()).skus, NOW)
+
+
+def take_in(name: str) -> stock_in.CardImportReport:
+    return stock_in.import_cards((DATA / name).read_bytes(), name, SKU_OF.get(name), "acme", None, NOW)
+
+
+def test_every_sample_file_gives_exactly_what_is_expected_and_again_nothing_new(catalogue: None) -> None:
+    for name in EXPECTED["import_order"]:
+        expected, report = EXPECTED["files"][name], take_in(name)
+        assert report.accepted == expected["accepted"], name
+        assert {str(row.line): row.reason for row in report.refused} == expected["refused"], name
+        assert report.skipped == len(expected["skipped"]), name
+    for name in EXPECTED["import_order"]:
+        report = take_in(name)
+        assert report.accepted == 0, name
+        assert report.lots == [], name
+
+    total = sum(expected["accepted"] for expected in EXPECTED["files"].values())
+    assert inventory.Card.count() == inventory.Fingerprint.count() == total
+
+
+def test_what_came_in_is_booked_at_whole_cents_and_owed_exactly(catalogue: None) -> None:
+    take_in("cards_with_expiry.csv")
+
+    day = clock.shanghai_day(NOW)
+    legs = [leg for entry in ledger.entries_of(day) for leg in entry.legs]
+    assert sum(leg.quantity or 0 for leg in legs) == 886
+    assert sum(leg.amount_minor for leg in legs) == 0
+    assert -sum(leg.amount_minor for leg in legs if leg.account == "payable:acme") == sum(
+        leg.amount_minor for leg in legs if leg.account == "inventory"
+    )
+
+
+def test_the_same_number_with_another_password_is_a_conflict(catalogue: None) -> None:
+    first, other = "卡号：JD111122223333----密码：AAAA BBBB", "卡号：JD111122223333----密码：AAAA CCCC"
+    reports = [
+        stock_in.import_cards(text.encode(), "pairs.txt", "C055", "acme", "number_password", NOW)
+        for text in (first, first, other)
+    ]
+    assert [report.accepted for report in reports] == [1, 0, 0]
+    assert [[row.reason for row in report.refused] for report in reports[1:]] == [
+        ["duplicate_in_stock"],
+        ["number_conflict"],
+    ]
+
+
+def test_a_sold_code_is_refused_for_ever(catalogue: None) -> None:
+    stock_in.import_cards(b"SOLD-CODE-0001", "one.txt", "G020", "acme", None, NOW)
+    [card] = inventory.Card.scan()
+    card.update([inventory.Card.state.set("sold"), inventory.Card.shelf.remove()])
+
+    report = stock_in.import_cards(b"sold code 0001", "two.txt", "V001", "other", None, NOW)
+    assert [row.reason for row in report.refused] == ["duplicate_in_stock"]
+
+
+def test_no_stored_byte_shows_a_code(catalogue: None) -> None:
+    stock_in.import_cards(b"CANARY-7F3K-QQ9Z", "one.txt", "G020", "acme", None, NOW)
+    stored = [item.to_dynamodb_dict() for model in (inventory.Card, inventory.Fingerprint) for item in model.scan()]
+    assert len(stored) == 2
+    assert "7F3K" not in repr(stored)
