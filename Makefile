@@ -72,7 +72,8 @@ deploy: setup  ## build for AWS and deploy with your AWS credentials: STAGE=dev|
 	@$(SAM) deploy --template-file .local/aws/$(STAGE)/template.yaml --stack-name kaquan-$(STAGE) \
 	  --resolve-s3 --s3-prefix kaquan-$(STAGE) --capabilities CAPABILITY_IAM CAPABILITY_NAMED_IAM CAPABILITY_AUTO_EXPAND \
 	  --no-fail-on-empty-changeset $(if $(YES),--no-confirm-changeset,--confirm-changeset) \
-	  --parameter-overrides Stage=$(STAGE) Version=$$(git describe --always --dirty) $(PARAMETERS)
+	  --parameter-overrides Stage=$(STAGE) Version=$$(git describe --always --dirty) $(PARAMETERS) \
+	    Release=$$($(BIN)/python infra/release.py $(STAGE) $(PARAMETERS))
 
 # --- checks ----------------------------------------------------------------------------------------------------------
 
@@ -109,8 +110,8 @@ bench: setup  ## measure; a table, and .bench/results.json
 # A package that could not be looked up is a failure, not a footnote: --strict.
 .PHONY: audit
 audit: .venv/.ready  ## known holes in the locked packages
-	@for lock in $(LOCK)/*.txt; do echo "$$lock"; \
-	  $(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner=off -r $$lock; done
+	@failed=0; for lock in $(LOCK)/*.txt; do echo "$$lock"; \
+	  $(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner=off -r $$lock || failed=1; done; exit $$failed
 
 # --- what `sam build` calls (Metadata: BuildMethod: makefile) ------------------------------------------------------------
 # sam copies the CodeUri folder, goes there, and names the folder that becomes the package.

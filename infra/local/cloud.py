@@ -3,7 +3,6 @@
 `make run` keeps one on port 4566 under .local/; tests start their own on a free port with their own state.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -20,27 +19,17 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from infra import release
 from infra.local.background import Background, Failed
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = release.ROOT
 REGION = "us-east-1"  # where ministack lives unless told otherwise
+NO_RELEASE = "0" * 10  # the default of the parameter Release in template.yaml
 ARTIFACTS = "kaquan-artifacts"  # the bucket that sam uploads to
-SOURCES = ("template.yaml", "Makefile", "infra/*.yaml", "infra/*.json", "functions/**/*.py", "shared/**/*")
 KEPT_BUILDS = 3  # so that switching between two branches does not build each time
 
 # Nothing of a developer's own AWS account may leak into the local cloud, nor the other way round.
 _FOREIGN = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_WEB_IDENTITY_TOKEN_FILE")
-
-
-def source_hash() -> str:
-    """Changes when anything that is deployed changes."""
-    digest = hashlib.sha256()
-    paths = {path for pattern in SOURCES for path in ROOT.glob(pattern) if path.is_file()}
-    for path in sorted(paths):
-        if "__pycache__" not in path.parts:
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            digest.update(f"{path.relative_to(ROOT)} {content}\n".encode())
-    return digest.hexdigest()[:16]
 
 
 @dataclass
@@ -122,25 +111,29 @@ class LocalCloud:
 
     def deploy(self, stack: str, parameters: Mapping[str, str]) -> bool:
         """Build and deploy template.yaml as `stack`. False if this very thing is there already."""
-        wanted = {"source": source_hash(), "parameters": dict(parameters)}
-        memory = self.state_dir / f"{stack}.deployed.json"
-        if memory.exists() and json.loads(memory.read_text()) == {**wanted, "stack": self._identity(stack)}:
+        wanted = release.digest([release.sources(), *(f"{name}={value}" for name, value in parameters.items())])
+        memory = self.state_dir / f"{stack}.deployed"
+        if memory.exists() and memory.read_text() == f"{wanted} {self._identity(stack)}":
             return False
         self._make_bucket()
+        # ministack expands SAM with the defaults of parameters: the release, which names versions, has to be one.
+        built = build() / "template.yaml"
+        template = built.with_name(f"{wanted}.yaml")
+        template.write_text(built.read_text().replace(NO_RELEASE, wanted))
         sam(
             "deploy",
-            *("--template-file", str(build() / "template.yaml")),
+            *("--template-file", str(template)),
             *("--stack-name", stack, "--s3-bucket", ARTIFACTS, "--s3-prefix", stack, "--region", REGION),
             *("--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"),
             *("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar", "--on-failure", "DELETE"),
             # ministack forgets what an unchanged resource of a changed nested stack was; a new tag changes all of them.
-            *("--tags", f"source={wanted['source']}"),
+            *("--tags", f"release={wanted}"),
             *("--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())),
             env={**self._credentials, "SAM_CLI_POLL_DELAY": "0.3"},  # seconds; AWS needs 5 of them, ministack does not
             log=self.state_dir / "deploy.log",
         )
         self._name_refusals(self.outputs(stack)["ApiId"])
-        memory.write_text(json.dumps({**wanted, "stack": self._identity(stack)}))
+        memory.write_text(f"{wanted} {self._identity(stack)}")
         return True
 
     def outputs(self, stack: str) -> dict[str, str]:
@@ -181,7 +174,7 @@ class LocalCloud:
 def build() -> Path:
     """Run `sam build` with the thin layer, once for each state of the sources; the folder that sam deploys from."""
     builds = ROOT / ".local" / "build"
-    built = builds / source_hash()
+    built = builds / release.sources()
     if not built.exists():
         builds.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=builds, prefix="tmp-"))  # beside its final place: sam writes relative paths

@@ -42,7 +42,13 @@ Step = Callable[[Run], str]
 
 
 def start_cloud(run: Run) -> str:
-    return f"started at {run.cloud.url}" if run.cloud.start() else f"is running at {run.cloud.url}"
+    if os.environ.get("PORT", str(run.cloud.port)) != str(run.cloud.port):
+        raise Failed(
+            f"this cloud lives on port {run.cloud.port} and its state is full of that; `make reset` lets it move"
+        )
+    started = run.cloud.start()
+    (run.cloud.state_dir / "port").write_text(str(run.cloud.port))
+    return f"started at {run.cloud.url}" if started else f"is running at {run.cloud.url}"
 
 
 def build_and_deploy(run: Run) -> str:
@@ -150,8 +156,14 @@ def reset() -> None:
 
 
 def _run() -> Run:
-    port = int(os.environ.get("PORT", "4566"))
+    port = _port()
     return Run(LocalCloud(port, HOME / "cloud"), sandbox_port=port + 14)  # 4580, what the provider chooses itself
+
+
+def _port() -> int:
+    """The port that this cloud lives on since it was started first."""
+    memory = HOME / "cloud" / "port"
+    return int(memory.read_text() if memory.exists() else os.environ.get("PORT", 4566))
 
 
 def _sandbox(run: Run, secret: str = "") -> Background:
