@@ -6,14 +6,15 @@ import functools
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from shared.kernel import clock
 from shared.kernel.telemetry import logger, metrics, tracer
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 Event = dict[str, Any]
 Result = TypeVar("Result")
@@ -36,6 +37,9 @@ def measured(handler: Callable[[Event, LambdaContext], Result]) -> Callable[[Eve
 
 def each_message(work: Callable[[Mapping[str, str], datetime], None]) -> Callable[[Event, LambdaContext], Any]:
     """A queue door: `work` is called with each message; those that raise come again, the others are done."""
+    # Here, because it loads the classes of every event source there is, which the other doors can do without.
+    from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+
     processor = BatchProcessor(EventType.SQS)
 
     def one(record: SQSRecord) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from shared.kernel.http import Amount, Shape
-from shared.payments.records import RefundState
+from shared.payments.states import RefundState
 
 
 class RequestRefund(Shape):

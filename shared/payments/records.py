@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
@@ -14,6 +13,7 @@ from shared.kernel import clock, records, settings
 from shared.kernel.money import Money
 from shared.payments.errors import UnknownPayment
 from shared.payments.provider import Charge
+from shared.payments.states import MoneyState, PaymentState, RefundState
 
 DUE = "due#refund#0"
 
@@ -25,23 +25,6 @@ class Due(GlobalSecondaryIndex["Refund"]):
 
     due = UnicodeAttribute(hash_key=True)
     due_at = UnicodeAttribute(range_key=True)
-
-
-class PaymentState(StrEnum):
-    OPEN = "open"
-    PAID = "paid"
-
-
-class MoneyState(StrEnum):
-    RECEIVED = "received"  # recorded, not yet acted on
-    APPLIED = "applied"
-
-
-class RefundState(StrEnum):
-    REQUESTED = "requested"
-    UNKNOWN = "unknown"  # sent, the answer did not come: ask before sending again
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
 
 
 class Payment(Model):

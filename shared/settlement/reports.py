@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time
 from typing import Any
 
-import xlsxwriter
-
 from shared.kernel.money import MINOR_PER_UNIT
 from shared.settlement.statement import FIGURES, Chart, Movement, Row, Statement
 
@@ -74,6 +72,8 @@ def csv_of(statement: Statement, chart: Chart) -> bytes:
 
 def xlsx_of(statement: Statement, chart: Chart) -> bytes:
     """Three sheets: results with totals, money in transit, and all accounts with the trial balance."""
+    import xlsxwriter  # here, because the console shows statements far more often than it writes one
+
     file = io.BytesIO()
     with xlsxwriter.Workbook(file, {"in_memory": True}) as book:
         # Left to itself the library writes the time of day into the file.

@@ -17,9 +17,9 @@ from shared.orders.status import LineState, Refund, Status
 from shared.payments import records as payments
 from shared.payments import registry
 from shared.payments.provider import Outcome, RefundRequest
-from shared.payments.records import RefundState
+from shared.payments.states import RefundState
 from shared.staff import records as staff
-from shared.steps.order_intake import free
+from shared.steps.order_closing import free
 
 REFUND_WITHIN = timedelta(minutes=2)
 """A refund is sent within seconds of being requested; later than this its message is lost and sent again."""

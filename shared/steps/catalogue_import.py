@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from shared.catalog import importing, indexing, records, snapshots
+from shared.catalog import importing, records, snapshots
 from shared.catalog.contract import ImportReport, RefusedLine
 from shared.kernel.errors import Busy
 from shared.kernel.telemetry import logger
@@ -34,6 +34,8 @@ def import_catalogue(file: bytes, now: datetime) -> ImportReport:
 
 def publish() -> str:
     """Make the snapshot of all SKUs the one that is searched, if it is not so already; returns its version."""
+    from shared.catalog import indexing  # here, because its dictionaries take as long to load as all the console
+
     for _ in range(TRIES):
         # What lies there is looked at before the table: whoever puts after us has then read what we wrote.
         etag, published = snapshots.stored()

@@ -12,7 +12,7 @@ from shared.orders import records as orders
 from shared.orders.contract import ConsoleOrderView
 from shared.payments import records as payments
 from shared.payments.contract import RefundView, RequestRefund
-from shared.payments.records import RefundState
+from shared.payments.states import RefundState
 from shared.risk import records as risk
 from shared.risk.contract import ListContact, Listed, ReasonView, ReviewList, ReviewView
 from shared.risk.scoring import REASONS

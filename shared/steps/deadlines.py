@@ -17,9 +17,9 @@ from shared.payments import records as payments
 from shared.payments import registry
 from shared.payments.errors import UnknownProvider
 from shared.payments.provider import Outcome
-from shared.payments.records import RefundState
+from shared.payments.states import RefundState
 from shared.staff import records as staff
-from shared.steps import after_sales, order_intake, payment_received, risk_checks
+from shared.steps import after_sales, order_closing, payment_received, risk_checks
 from shared.steps.relay import NEXT, REFUNDS
 
 AT_ONCE = 200  # overdue things in one run: a minute's run stays within its time limit
@@ -70,7 +70,7 @@ def _unpaid(head: Head, now: datetime) -> None:
         return
     expires_at = clock.parse(str(head.expires_at))
     if expires_at <= now:
-        order_intake.close(latest, Status.EXPIRED)
+        order_closing.close(latest, Status.EXPIRED)
     else:
         orders.look_again(head, next_look(clock.parse(str(head.placed_at)), expires_at, now), 0)
 

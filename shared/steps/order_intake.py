@@ -52,6 +52,7 @@ from shared.orders.status import LineState, Status
 from shared.payments import records as payments
 from shared.payments import registry
 from shared.payments.provider import PaymentRequest
+from shared.steps import order_closing
 
 SHOP = "shop"  # the channel of callers without a credential
 REFERENCE_MIN = 22  # characters: 128 bits in base 64
@@ -117,29 +118,8 @@ def cancel(order_id: str) -> OrderView:
     """Cancel an unpaid order and free its cards; cancelling again is a success."""
     order = orders.order_of(order_id)
     if order.status is not Status.CANCELLED:
-        close(order, Status.CANCELLED)
+        order_closing.close(order, Status.CANCELLED)
     return look_up(order_id)
-
-
-def close(order: orders.Order, how: Status) -> None:
-    """Cancel or expire an unpaid order and free what it held; NotOpen if it moved first."""
-    if order.status is not Status.PLACED:
-        raise NotOpen(order_status=order.status)
-    try:
-        with Transaction() as tx:
-            orders.move(tx, order.head, closed=how)
-            free(tx, order)
-    except Lost:
-        raise NotOpen(order_status=orders.head_of(order.order_id).status) from None
-
-
-def free(tx: Transaction, order: orders.Order) -> None:
-    """Give back all that an order holds, in the transaction of the move that ends it."""
-    for card_id in order.card_ids:
-        inventory.release(tx, card_id, order.order_id)
-    for line in order.lines:
-        if line.quota:
-            inventory.return_quota(tx, str(line.sku), int(line.quantity))
 
 
 def change_payment(order_id: str, wanted: ChangePayment, caller: Caller, key: str) -> PaymentView:

@@ -25,7 +25,8 @@ from shared.payments import records as payments
 from shared.payments import registry
 from shared.payments.errors import UnknownPayment
 from shared.payments.provider import Charge
-from shared.payments.records import MoneyState, Received
+from shared.payments.records import Received
+from shared.payments.states import MoneyState
 
 REFUND_WITHIN = timedelta(minutes=2)
 """A refund is sent within seconds of being requested; later than this its message is lost and sent again."""

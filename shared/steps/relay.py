@@ -9,7 +9,7 @@ from typing import Any
 from shared.kernel import queues
 from shared.kernel.telemetry import count, logger
 from shared.orders.status import Status
-from shared.payments.records import RefundState
+from shared.payments.states import RefundState
 
 NEXT: Mapping[str, str] = {
     Status.PAID: "risk-checks",

@@ -1,0 +1,22 @@
+"""What an attempt to pay, money, and a refund can be."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class PaymentState(StrEnum):
+    OPEN = "open"
+    PAID = "paid"
+
+
+class MoneyState(StrEnum):
+    RECEIVED = "received"  # recorded, not yet acted on
+    APPLIED = "applied"
+
+
+class RefundState(StrEnum):
+    REQUESTED = "requested"
+    UNKNOWN = "unknown"  # sent, the answer did not come: ask before sending again
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"

@@ -1,0 +1,30 @@
+"""An unpaid order ends: cancelled by its buyer or expired, and what it held goes back."""
+
+from __future__ import annotations
+
+from shared.inventory import records as inventory
+from shared.kernel.records import Lost, Transaction
+from shared.orders import records as orders
+from shared.orders.errors import NotOpen
+from shared.orders.status import Status
+
+
+def close(order: orders.Order, how: Status) -> None:
+    """Cancel or expire an unpaid order and free what it held; NotOpen if it moved first."""
+    if order.status is not Status.PLACED:
+        raise NotOpen(order_status=order.status)
+    try:
+        with Transaction() as tx:
+            orders.move(tx, order.head, closed=how)
+            free(tx, order)
+    except Lost:
+        raise NotOpen(order_status=orders.head_of(order.order_id).status) from None
+
+
+def free(tx: Transaction, order: orders.Order) -> None:
+    """Give back all that an order holds, in the transaction of the move that ends it."""
+    for card_id in order.card_ids:
+        inventory.release(tx, card_id, order.order_id)
+    for line in order.lines:
+        if line.quota:
+            inventory.return_quota(tx, str(line.sku), int(line.quantity))
