@@ -33,7 +33,6 @@ from shared.catalog.sku import Sku
 
 READINGS_MAX = 2  # of one character, beside the one its phrase asks for: the dictionary has the common ones first
 SOUNDS_MAX = 8  # of one name; past it the readings are varied one character at a time
-SOUNDED_MAX = 16  # words of one name that are sounded out
 
 
 def snapshot(skus: Iterable[Sku]) -> tuple[str, bytes]:
@@ -156,7 +155,7 @@ def _index(product: Sequence[Sku], wide: _Writing, narrow: _Writing) -> None:
 @lru_cache(maxsize=100_000)
 def _sounds(text: str) -> tuple[tuple[str, ...], ...]:
     """Every likely way to type a text in Latin letters, whole and by initials; none if it is in Latin letters."""
-    terms = search.terms(text)[:SOUNDED_MAX]
+    terms = search.terms(text)
     if all(term.isascii() for term in terms):
         return ()
     choices: list[tuple[str, ...]] = []

@@ -46,7 +46,7 @@ class Changes:
 
 def skus(names: Iterable[str]) -> dict[str, Sku]:
     """The SKUs of these names as they are at this moment; those that do not exist are left out."""
-    keys = [_key(name) for name in dict.fromkeys(names)]
+    keys = [_key(name) for name in names]
     return {sku.sku: sku for sku in map(_sku, StoredSku.batch_get(keys, consistent_read=True))}
 
 

@@ -57,7 +57,7 @@ def put(version: str, lines: bytes, etag: str) -> None:
         aws.client("s3").put_object(
             Bucket=settings.get("BUCKET"),
             Key=KEY,
-            Body=gzip.compress(lines, compresslevel=6, mtime=0),
+            Body=gzip.compress(lines, compresslevel=6),
             ContentType="application/gzip",
             Metadata={"version": version},
             **condition,

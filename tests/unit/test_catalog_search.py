@@ -105,6 +105,11 @@ def test_a_character_with_two_readings_is_found_by_both(name: str, texts: list[s
     assert {text: names(a_shop(name, "别的"), text) for text in texts} == {text: [name] for text in texts}
 
 
+def test_brands_and_categories_are_found_by_their_sound_too() -> None:
+    assert names(SHOP, "xingbake") == names(SHOP, "xbk") == ["星礼卡电子券"]
+    assert names(SHOP, "yinyuehuiyuan") == ["黑胶VIP", "绿钻豪华版", "酷狗豪华VIP"]
+
+
 def test_a_long_name_is_found_by_its_usual_reading_with_any_one_character_read_otherwise() -> None:
     name = "重乐长行单朝" * 5
     lines = indexing.snapshot([replace(LIKE, name=name)])[1]
