@@ -85,6 +85,7 @@ class LocalCloud:
         """Start it and wait until it answers. False if it was running already."""
         if not self.process.running():
             shutil.rmtree(self.state_dir / "tmp", ignore_errors=True)  # what workers of the last time left behind
+            self._rewind_streams()
         for name in ("state", "s3", "tmp"):
             (self.state_dir / name).mkdir(parents=True, exist_ok=True)
         return self.process.start()
@@ -149,6 +150,14 @@ class LocalCloud:
             return ""
         moment = found.get("LastUpdatedTime", found["CreationTime"])
         return f"{found['StackId']} {moment.timestamp():.3f}" if found["StackStatus"].endswith("E_COMPLETE") else ""
+
+    def _rewind_streams(self) -> None:
+        """ministack keeps how far each stream was read but not the streams: it would skip as many new records."""
+        saved = self.state_dir / "state" / "lambda.json"
+        if saved.exists():
+            state = json.loads(saved.read_text())
+            state["payload"].pop("dynamodb_stream_positions", None)
+            saved.write_text(json.dumps(state))
 
     def _name_refusals(self, api_id: str) -> None:
         """Give the gateway's own refusals their documents: AWS reads them from the file, ministack must be told."""
