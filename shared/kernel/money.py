@@ -9,6 +9,7 @@ from typing import NamedTuple
 MILLION = 1_000_000
 MINOR_PER_UNIT = 100  # CNY, USD, HKD: every currency sold so far has cents
 E6_PER_MINOR = MILLION // MINOR_PER_UNIT
+_LARGEST = 10**18  # what a DynamoDB number and every client's integer hold exactly
 
 
 class Money(NamedTuple):
@@ -64,7 +65,7 @@ def parse_e6(text: str) -> int:
 def _scaled(text: str, scale: int) -> int:
     try:
         scaled = Decimal(text.strip()) * scale
-        if not scaled.is_finite() or scaled != scaled.to_integral_value(ROUND_HALF_EVEN):
+        if not scaled.is_finite() or abs(scaled) > _LARGEST or scaled != scaled.to_integral_value(ROUND_HALF_EVEN):
             raise ValueError
     except (ArithmeticError, ValueError):
         raise ValueError(f"not an amount: {text[:20]!r}") from None
