@@ -12,7 +12,8 @@ from infra.local.background import free_port
 from infra.local.cloud import LocalCloud
 from infra.local.sandbox import SandboxProvider
 from tests.conftest import ENVIRONMENT
-from tests.journeys.stack import Stack
+from tests.journeys import books
+from tests.journeys.stack import Stack, wait_for
 from tests.journeys.weather import Weather
 
 ROOT = Path(__file__).parents[2]
@@ -54,8 +55,26 @@ def stack(local_cloud: LocalCloud) -> Iterator[Stack]:
     secret = cloud.client("secretsmanager").get_secret_value(SecretId=outputs["SandboxSecret"])["SecretString"]
     with SandboxProvider(cloud.state_dir / "sandbox.sqlite", secret, port=port, retry_after=RETRY_AFTER) as provider:
         weather = Weather(cloud.state_dir.parent / "shim")
-        stack = Stack(cloud, STAGE, outputs, weather, provider)
+        stack = Stack(cloud, STAGE, outputs, weather, provider, secret)
         content = base64.b64encode((ROOT / "infra/local/sample/catalogue.csv").read_bytes()).decode()
         report = stack.console("POST", "/catalogue", {"content": content})
         assert report.status == 200, report.body
         yield stack
+
+
+@pytest.fixture(autouse=True)
+def sound_books(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After every journey money, cards and books agree, whatever was done to them."""
+    yield
+    if "stack" in request.fixturenames:
+        stack: Stack = request.getfixturevalue("stack")
+        found = ["not looked at"]
+
+        def sound() -> bool:
+            found[:] = books.wrong(stack)
+            return not found
+
+        try:
+            wait_for(sound, "sound books", seconds=20)
+        except AssertionError:
+            raise AssertionError("\n".join(found)) from None

@@ -31,11 +31,11 @@ class Fault:
         return (self.folder / f"struck-{self.id}").exists()
 
     @property
-    def batches(self) -> list[tuple[int, int]]:
-        """For streams: how many records came and how many were handed on, batch by batch."""
+    def records(self) -> tuple[int, int]:
+        """Of streams: how many records came, how many of them were handed on."""
         path = self.folder / f"lost-{self.id}"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [(int(came), int(went)) for came, went in (line.split() for line in lines)]
+        lines = path.read_text().split() if path.exists() else []
+        return sum(map(int, lines[::2])), sum(map(int, lines[1::2]))
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Weather:
 
     @contextmanager
     def death(self, function: str, after: int, about: str = "") -> Iterator[Fault]:
-        """The first process of `function` that has made its n-th write for an event that mentions `about` ends there."""
+        """The first process of `function` that makes its n-th write for an event that mentions `about` ends there."""
         with self._arm("die", function, after=after, about=about) as fault:
             yield fault
 

@@ -1,0 +1,79 @@
+"""Bad weather: poisoned messages, streams that lose and double, tables that conflict, throttle and answer stale."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.journeys.stack import SCALE, STEPS, Buyer, Order, Stack, at_once, order_in, persistently, wait_for
+
+POISON = {
+    "nothing known": json.dumps({"order_id": "ord_00000000000000000000000000"}),
+    "no id": json.dumps({"hello": "world"}),
+    "no JSON": "{",
+}
+
+
+def test_a_poisoned_message_ends_in_its_dead_letter_queue_and_the_others_go_on(stack: Stack) -> None:
+    stack.stock("L039", 6)
+    buyers = [stack.buyer() for _ in range(6)]
+    before = {queue: stack.waiting(f"{queue}-dead") for queue in STEPS}
+    with stack.impatient():
+        for queue in STEPS:
+            stack.send(queue, *POISON.values())
+        orders = at_once(lambda buyer: buyer.place("L039"), buyers, 6)
+        for buyer, order in zip(buyers, orders, strict=True):
+            buyer.pay(order)
+        assert set(stack.all_settled([order.order_id for order in orders]).values()) == {"delivered"}
+
+        for queue in STEPS:
+            wait_for(
+                lambda queue=queue: stack.waiting(f"{queue}-dead") - before[queue] == len(POISON),
+                f"the poison in {queue}-dead",
+            )
+            assert set(POISON.values()) <= set(stack.messages(f"{queue}-dead"))
+
+
+def test_a_stream_record_that_cannot_be_read_is_set_aside_and_the_others_go_on(stack: Stack) -> None:
+    stack.stock("L039", 1)
+    unknown = {"order_id": {"S": "ord_unreadable"}, "part": {"S": "head"}, "status": {"S": "no such status"}}
+    stack.client("dynamodb").put_item(TableName=f"kaquan-{stack.stage}-orders", Item=unknown)
+    try:
+        stack.buyer().buy("L039")
+        wait_for(lambda: stack.waiting("relay-failures"), "the record to be set aside")
+        assert any("ord_unreadable" in body for body in stack.messages("relay-failures"))
+    finally:
+        key = {name: unknown[name] for name in ("order_id", "part")}
+        stack.client("dynamodb").delete_item(TableName=f"kaquan-{stack.stage}-orders", Key=key)
+
+
+@pytest.mark.parametrize("seed", range(SCALE))
+def test_streams_may_lose_one_record_in_twenty_and_double_another(stack: Stack, seed: int) -> None:
+    stack.stock("L041", 60)
+    buyers = [stack.buyer() for _ in range(60)]
+    with stack.weather.lossy_streams(drop=0.05, double=0.05, seed=seed) as lossy:
+        orders = at_once(lambda buyer: buyer.place("L041"), buyers, 8)
+        at_once(lambda pair: pair[0].pay(pair[1]), zip(buyers, orders, strict=True), 8)
+        stack.all_delivered_in_time(orders)
+        came, went = lossy.records
+    assert came >= 180, "placed, paid and cleared are three records of each order"
+    assert came != went
+
+
+def test_conflicts_throttling_stale_indexes_and_half_done_batches_change_no_result(stack: Stack) -> None:
+    count = 30 * SCALE
+    codes = set(stack.stock("L042", 2 * count))
+    buyers = [stack.buyer() for _ in range(count)]
+
+    def buy(buyer: Buyer) -> Order:
+        reference = buyer.contact["phone"].rjust(40, "0")
+        order = order_in(persistently(lambda: buyer.try_to_place("L042", 2, client_ref=reference), tries=20))
+        buyer.pay(order)
+        return order
+
+    with stack.impatient(3), stack.weather.storm(conflict=0.05, throttle=0.03, stale=0.3, unprocessed=0.3):
+        orders = at_once(buy, buyers, 8)
+        stack.all_delivered_in_time(orders)
+        shown = at_once(lambda pair: pair[0].reveal(pair[1]), zip(buyers, orders, strict=True), 8)
+    assert sorted(code for pair in shown for code in pair) == sorted(codes)

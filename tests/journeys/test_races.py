@@ -1,0 +1,70 @@
+"""Many at once: what is rare is sold once, and money that races a cancellation is never lost."""
+
+from __future__ import annotations
+
+import random
+import threading
+
+from tests.journeys.stack import SCALE, Buyer, Order, Reply, Stack, at_once, order_in, persistently
+
+CARDS, BUYERS = 50, 200 * SCALE
+
+
+def test_two_hundred_buyers_get_fifty_cards_and_each_card_has_one_owner(stack: Stack) -> None:
+    codes = set(stack.stock("V001", CARDS))
+    buyers = [stack.buyer() for _ in range(BUYERS)]
+
+    def rush(buyer: Buyer) -> Reply:
+        reference = f"{random.getrandbits(160):040x}"
+        reply = persistently(lambda: buyer.try_to_place("V001", client_ref=reference), tries=20)
+        if reply.status == 201:
+            buyer.pay(order_in(reply))
+        return reply
+
+    replies = at_once(rush, buyers)
+    won = [(buyer, order_in(reply)) for buyer, reply in zip(buyers, replies, strict=True) if reply.status == 201]
+    lost = [(reply.status, reply.code) for reply in replies if reply.status != 201]
+    assert len(won) == CARDS
+    assert set(lost) == {(409, "out_of_stock")}
+
+    ends = stack.all_settled([order.order_id for _, order in won], seconds=120)
+    assert set(ends.values()) == {"delivered"}
+    revealed = [code for one in at_once(lambda pair: pair[0].reveal(pair[1]), won) for code in one]
+    assert len(revealed) == CARDS
+    assert set(revealed) == codes
+
+
+def test_cancelling_races_paying_and_every_order_ends_with_cards_or_with_money_back(stack: Stack) -> None:
+    rounds = 24 * SCALE
+    stack.stock("M016", rounds)
+    racers = [stack.buyer() for _ in range(rounds)]
+    placed = list(zip(racers, at_once(lambda buyer: buyer.place("M016"), racers), strict=True))
+    chance = random.Random(2)
+
+    def race(entrant: tuple[Buyer, Order, float]) -> None:
+        """Both at the same moment, one of them up to 40 ms later."""
+        buyer, order, lead = entrant
+        late = threading.Timer(abs(lead), buyer.cancel if lead > 0 else buyer.pay, [order])
+        late.start()
+        (buyer.pay if lead > 0 else buyer.cancel)(order)
+        late.join()
+
+    def snatch() -> Order | None:
+        """Whatever a cancellation puts back on the shelf is wanted by somebody else."""
+        buyer = stack.buyer()
+        reply = persistently(lambda: buyer.try_to_place("M016"))
+        if reply.status != 201:
+            return None
+        buyer.pay(order_in(reply))
+        return order_in(reply)
+
+    entrants: list[tuple[Buyer, Order, float] | None] = [
+        *((buyer, order, chance.uniform(-0.04, 0.04)) for buyer, order in placed),
+        *[None] * (rounds // 2),
+    ]
+    chance.shuffle(entrants)
+    snatched = [order for order in at_once(lambda one: race(one) if one else snatch(), entrants) if order]
+
+    ends = stack.all_settled([order.order_id for order in [*(order for _, order in placed), *snatched]], seconds=120)
+    # All of them paid: whoever has no cards has the money back, which `sound_books` counts at the provider.
+    assert set(ends.values()) <= {"delivered", "refunded"}
