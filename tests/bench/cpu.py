@@ -1,0 +1,119 @@
+"""Processor time of POST /orders, over that of the bare boto3 calls it must make, measured in turns.
+
+The requests of one order are recorded, then sent again for fresh keys by a plain boto3 client: what remains is Kaquan.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from statistics import median
+from time import process_time
+from typing import Any
+
+from tests import shop as shops
+from tests.bench import meter, world
+from tests.bench.meter import Meter
+from tests.bench.report import Facts, Part, Row
+from tests.shop import CONTEXT, Shop
+
+ORDERS = 400
+ROUND = 10  # orders in a row before the other side has its turn
+WARM = 20  # orders before it counts
+
+
+def seconds() -> tuple[list[float], list[float]]:
+    """Processor seconds of each order: by the door, and by the bare calls."""
+    meter.install()
+    ours: list[float] = []
+    bare: list[float] = []
+    with world.shop() as shop:
+        world.stock(2 * (ORDERS + 2 * WARM))
+        calls = _recorded(shop)
+        names = {"BatchGetItem": "batch_get_item", "Query": "query", "TransactWriteItems": "transact_write_items"}
+        client = world.plain("dynamodb")
+        send = {call: getattr(client, name) for call, name in names.items()}
+        handle = world.door("order_intake")
+        cards = iter(_free_cards(ORDERS + 2 * WARM))
+        for _ in range((ORDERS + WARM) // ROUND):
+            events = [_event() for _ in range(ROUND)]
+            ours += [_timed(lambda event=event: _placed(handle(event, CONTEXT))) for event in events]
+            fresh = [_anew(calls, next(cards)) for _ in range(ROUND)]
+            bare += [_timed(lambda one=one: [send[call](**asked) for call, asked in one]) for one in fresh]
+    return ours[WARM:], bare[WARM:]
+
+
+def measure(_: Facts) -> Part:
+    """The middle order of each side."""
+    ours, bare = seconds()
+    text = "floor: the same three requests by a plain boto3 client"
+    return Part([Row("order.place.cpu", 1000 * median(ours), "ms CPU", 1000 * median(bare), "ratio ≤ 1.6", text)])
+
+
+def _recorded(shop: Shop) -> list[tuple[str, dict[str, Any]]]:
+    """What one order in a warm process asks of DynamoDB."""
+    shop.placed(world.SKU)
+    with meter.metered(Meter()) as watching:
+        shop.placed(world.SKU)
+    for _, asked in watching.requests:
+        asked.pop("ClientRequestToken", None)  # botocore draws another one for each request
+    return watching.requests
+
+
+def _free_cards(count: int) -> list[str]:
+    """Cards for the bare calls, taken off the shelf so that the door never meets them."""
+    client = world.plain("dynamodb")
+    found: list[str] = []
+    table = "kaquan-test-cards"
+    for page in client.get_paginator("scan").paginate(
+        TableName=table, FilterExpression="#s = :s", ExpressionAttributeNames={"#s": "state"},
+        ExpressionAttributeValues={":s": {"S": "available"}},
+    ):  # fmt: skip
+        found += [item["card_id"]["S"] for item in page["Items"]]
+    for card_id in found[:count]:
+        client.update_item(TableName=table, Key={"card_id": {"S": card_id}}, UpdateExpression="REMOVE shelf")
+    return found[:count]
+
+
+def _anew(calls: list[tuple[str, dict[str, Any]]], card_id: str) -> list[tuple[str, dict[str, Any]]]:
+    """The same requests for another order and another card."""
+    fresh = uuid.uuid4().hex
+    written = [part for one in calls[-1][1]["TransactItems"] for part in one.values()]
+    keys: dict[str, str] = {}
+    for part in written:
+        source = part.get("Key") or part["Item"]
+        for name in ("order_id", "id", "card_id"):
+            if name in source:
+                old = source[name]["S"]
+                keys[old] = card_id if name == "card_id" else old[: len(old) - len(fresh[:20])] + fresh[:20]
+    return [(call, _replaced(asked, keys)) for call, asked in calls]
+
+
+def _replaced(value: Any, keys: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {name: _replaced(one, keys) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_replaced(one, keys) for one in value]
+    return keys.get(value, value) if isinstance(value, str) else value
+
+
+def _event() -> dict[str, Any]:
+    wanted = {
+        "lines": [{"sku": world.SKU, "quantity": 1}],
+        "contact": {"phone": "13800138000"},
+        "payment_method": "sandbox",
+        "client_ref": uuid.uuid4().hex,
+    }
+    event = shops.event("POST", "/orders", "/orders", wanted, {"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.8"})
+    event["requestContext"]["identity"]["sourceIp"] = "1.2.3.4"
+    return event
+
+
+def _placed(answer: Mapping[str, Any]) -> None:
+    assert answer["statusCode"] == 201, answer
+
+
+def _timed(work: Callable[[], Any]) -> float:
+    began = process_time()
+    work()
+    return process_time() - began
