@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from random import Random
+from typing import NamedTuple
 
 from pynamodb.attributes import BinaryAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
@@ -165,6 +166,25 @@ def pick(
         if look == 0 and passed_over:
             time.sleep(0.05)  # seconds: an index page is rarely staler than this
     raise OutOfStock(sku=sku)
+
+
+class Need(NamedTuple):
+    """So many cards of a SKU, whose shelf has so many shards."""
+
+    sku: str
+    quantity: int
+    shards: int
+
+
+def pick_all(
+    needs: Iterable[Need], today: date, chance: Random, passed_over: frozenset[str] = frozenset()
+) -> list[list[str]]:
+    """Ids of cards for each need, none of them twice, or OutOfStock."""
+    picked: list[list[str]] = []
+    for need in needs:
+        taken = passed_over.union(*picked)
+        picked.append([card.card_id for card in pick(need.sku, need.shards, need.quantity, today, chance, taken)])
+    return picked
 
 
 def has_stock(sku: str, shards: int, today: date) -> bool:

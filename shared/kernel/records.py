@@ -17,16 +17,21 @@ from pynamodb.transactions import TransactWrite
 from shared.kernel.errors import Busy
 
 LIMIT = 100  # actions: the limit of TransactWriteItems
-_RACES = {"ConditionalCheckFailed", "TransactionConflict", "DuplicateItem"}
+_REFUSED = "ConditionalCheckFailed"
+_RACES = {_REFUSED, "TransactionConflict", "DuplicateItem"}
 _THROTTLES = {"ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"}
 
 
 class Lost(Exception):
-    """A condition did not hold: somebody moved first. `failed` names the losing parts, in the order they were added."""
+    """Somebody moved first. `failed` names the parts that lost.
 
-    def __init__(self, *failed: str) -> None:
+    `refused` are those of them whose condition did not hold; the others only met another transaction, and the same
+    thing tried again may succeed.
+    """
+
+    def __init__(self, *failed: str, refused: tuple[str, ...] = ()) -> None:
         super().__init__(*failed)
-        self.failed = failed
+        self.failed, self.refused = failed, refused
 
 
 class Options:
@@ -95,9 +100,10 @@ class Transaction:
                     add(tx)
         except TransactWriteError as error:
             reasons = [reason.code if reason else None for reason in error.cancellation_reasons]
-            lost = [name for (name, _), code in zip(ordered, reasons, strict=False) if code in _RACES]
-            if lost:
-                raise Lost(*lost) from error
+            named = [(name, code) for (name, _), code in zip(ordered, reasons, strict=False) if code in _RACES]
+            if named:
+                refused = tuple(name for name, code in named if code == _REFUSED)
+                raise Lost(*(name for name, _ in named), refused=refused) from error
             if error.cause_response_code == "TransactionConflictException":
                 raise Lost("transaction") from error
             if any(code in _THROTTLES for code in reasons) or error.cause_response_code in {

@@ -20,7 +20,8 @@ from shared.settlement.contract import StatementView
 from shared.settlement.errors import NotClosed
 from shared.staff import records as staff
 from shared.staff.contract import TaskClosed, TaskList, TaskView
-from shared.steps import after_sales, order_intake, settlement
+from shared.steps import after_sales, settlement
+from shared.steps.order_views import order_view
 
 PAGE = 100  # reviews or tasks at once: more open ones than this need more people, not a longer page
 
@@ -29,7 +30,7 @@ def order(order_id: str) -> ConsoleOrderView:
     found = orders.order_of(order_id)
     head = found.head
     return ConsoleOrderView(
-        **order_intake.view(found).model_dump(),
+        **order_view(found).model_dump(),
         version=int(head.version),
         provider=str(head.provider),
         payment_ids=[str(payment_id) for payment_id in head.payments],

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from random import Random, SystemRandom
 
-from shared.catalog import kinds
-from shared.catalog import records as catalog
 from shared.catalog.kinds import Fulfilment
 from shared.catalog.sku import Sku
 from shared.inventory import records as inventory
 from shared.inventory.errors import OutOfStock
-from shared.inventory.shelf import OnShelf
-from shared.kernel import clock, ids, people, settings, tokens
+from shared.inventory.records import Need
+from shared.kernel import clock, ids, people, settings
 from shared.kernel.errors import Busy, Refusal
-from shared.kernel.http import Amount, Caller
-from shared.kernel.money import Money
+from shared.kernel.http import Caller
 from shared.kernel.records import Lost, Transaction
 from shared.orders import records as orders
 from shared.orders.contract import (
     ChangePayment,
     Contact,
-    LineView,
     OrderView,
     PaymentView,
     PlacedOrder,
@@ -33,17 +27,13 @@ from shared.orders.contract import (
     QuotedLineView,
     QuoteRequest,
     QuoteView,
-    WantedLine,
 )
 from shared.orders.deadlines import next_look
 from shared.orders.errors import (
-    ForeignChannel,
     NoContact,
     NotOpen,
-    OverLimit,
     PriceChanged,
     ReferenceReused,
-    TooManyCards,
     TooManyPayments,
     WeakReference,
 )
@@ -51,10 +41,9 @@ from shared.orders.quoting import Quote, QuotedLine
 from shared.orders.status import LineState, Status
 from shared.payments import records as payments
 from shared.payments import registry
-from shared.payments.provider import PaymentRequest
-from shared.steps import order_closing
+from shared.steps import order_closing, quoting
+from shared.steps.order_views import amount_of, order_view, payment_view, placed_view
 
-SHOP = "shop"  # the channel of callers without a credential
 REFERENCE_MIN = 22  # characters: 128 bits in base 64
 HOLD_SECONDS = 900  # unless set: long enough to pay by phone, short enough not to starve the shelf
 PAYMENTS_MAX = 10  # attempts to pay one order: they are listed in its head, which stays small
@@ -65,7 +54,7 @@ _chance: Random = SystemRandom()
 
 def quote(wanted: QuoteRequest, now: datetime) -> QuoteView:
     """Today's price and whether there is stock, with the hash that placing can insist on."""
-    quoted, skus = _quote(wanted)
+    quoted, skus = quoting.quote(wanted)
     today = clock.shanghai_day(now)
     return QuoteView(
         lines=[
@@ -73,13 +62,13 @@ def quote(wanted: QuoteRequest, now: datetime) -> QuoteView:
                 sku=line.sku,
                 title=line.title,
                 quantity=line.quantity,
-                unit_price=_amount(line.unit_price),
-                amount=_amount(line.amount),
+                unit_price=amount_of(line.unit_price),
+                amount=amount_of(line.amount),
                 available=_available(skus[line.sku], line.quantity, today),
             )
             for line in quoted.lines
         ],
-        total=_amount(quoted.total),
+        total=amount_of(quoted.total),
         channel=quoted.channel,
         quote_hash=quoted.hash,
     )
@@ -111,7 +100,7 @@ def place(wanted: PlaceOrder, caller: Caller, now: datetime) -> PlacedOrder:
 
 
 def look_up(order_id: str) -> OrderView:
-    return view(orders.order_of(order_id))
+    return order_view(orders.order_of(order_id))
 
 
 def cancel(order_id: str) -> OrderView:
@@ -144,27 +133,14 @@ def change_payment(order_id: str, wanted: ChangePayment, caller: Caller, key: st
         except Lost as lost:
             if "payment" not in lost.failed:
                 raise NotOpen(order_status=orders.head_of(order_id).status) from None
-    return _payment_view(payments.payment(payment_id), caller, "")
-
-
-def pick_cards(
-    lines: Sequence[tuple[str, int, int]], now: datetime, passed_over: frozenset[str]
-) -> list[Sequence[OnShelf]]:
-    """For each (sku, quantity, shards) the cards to try to hold, no card twice; OutOfStock if there are not enough."""
-    chosen: list[Sequence[OnShelf]] = []
-    taken = passed_over
-    for sku, quantity, shards in lines:
-        picked = inventory.pick(sku, shards, quantity, clock.shanghai_day(now), _chance, taken)
-        taken |= {card.card_id for card in picked}
-        chosen.append(picked)
-    return chosen
+    return payment_view(payments.payment(payment_id), caller, "")
 
 
 def _place_new(
     wanted: PlaceOrder, caller: Caller, contact: people.Contact, ref: orders.Ref, now: datetime
 ) -> PlacedOrder:
     provider = registry.method(wanted.payment_method)
-    quoted, skus = _quote(wanted)
+    quoted, skus = quoting.quote(wanted)
     if wanted.quote_hash and wanted.quote_hash != quoted.hash:
         raise PriceChanged(quote_hash=quoted.hash)
     order_id = str(ref.refers_to)
@@ -174,11 +150,11 @@ def _place_new(
     lines = [_new_line(order_id, number, line, skus[line.sku]) for number, line in enumerate(quoted.lines, 1)]
     stocked = [line for line in lines if line.fulfilment == Fulfilment.STOCK]
 
-    passed_over: frozenset[str] = frozenset()
+    needs = [Need(str(line.sku), int(line.quantity), int(line.shards)) for line in stocked]
+    today, passed_over = clock.shanghai_day(now), frozenset[str]()
     for attempt in range(ATTEMPTS):
-        needs = [(str(line.sku), int(line.quantity), skus[str(line.sku)].shards) for line in stocked]
-        for line, picked in zip(stocked, pick_cards(needs, now, passed_over), strict=True):
-            line.card_ids = [card.card_id for card in picked]
+        for line, card_ids in zip(stocked, inventory.pick_all(needs, today, _chance, passed_over), strict=True):
+            line.card_ids = card_ids
         try:
             with Transaction() as tx:
                 orders.place(tx, head, lines, ref)
@@ -195,56 +171,22 @@ def _place_new(
             if "ref" in lost.failed and orders.referred(str(ref.order_id)):
                 raise
             for line in lines:
-                if f"quota {line.sku}" in lost.failed and attempt >= ATTEMPTS // 2:
+                if f"quota {line.sku}" in lost.refused:
                     raise OutOfStock(sku=line.sku) from None
-            passed_over |= {part for part in lost.failed if part.startswith("crd_")}
+            passed_over |= {part for part in lost.failed if ids.is_id("crd", part)}
             time.sleep(_chance.uniform(0, 0.02 * min(attempt + 1, 10)))  # seconds: spreads buyers who collided
     else:
         raise Busy
     placed = payments.Payment(payment_id, amount_minor=quoted.total.minor, currency=quoted.total.currency)
     placed.provider, placed.subject, placed.expires_at = provider.code, subject, head.expires_at
-    return _placed_view(head, placed, caller, wanted.return_url or "")
+    return placed_view(head, placed, caller, wanted.return_url or "")
 
 
 def _placed_before(placed: orders.Ref, ref: orders.Ref, caller: Caller, wanted: PlaceOrder) -> PlacedOrder:
     if placed.body_hash != ref.body_hash:
         raise ReferenceReused
     head = orders.head_of(str(placed.refers_to))
-    return _placed_view(head, payments.payment(str(head.payments[-1])), caller, wanted.return_url or "")
-
-
-def _quote(wanted: QuoteRequest) -> tuple[Quote, Mapping[str, Sku]]:
-    channel = SHOP  # channel credentials come with the channels; until then nobody has one
-    if wanted.channel not in (None, channel):
-        raise ForeignChannel
-    skus = catalog.for_sale([line.sku for line in wanted.lines])
-    _check_size(wanted.lines, skus)
-    asked = Counter[str]()
-    for line in wanted.lines:
-        sku = skus[line.sku]
-        kinds.check_account(sku.account_fields, line.account or {})
-        asked[line.sku] += line.quantity
-        if sku.limit_per_order and asked[line.sku] > sku.limit_per_order:
-            raise OverLimit(sku=line.sku, limit=sku.limit_per_order)
-    quoted = [
-        QuotedLine(
-            line.sku,
-            skus[line.sku].title,
-            line.quantity,
-            skus[line.sku].price,
-            skus[line.sku].fulfilment,
-            skus[line.sku].version,
-        )
-        for line in wanted.lines
-    ]
-    return Quote(quoted, channel), skus
-
-
-def _check_size(lines: Sequence[WantedLine], skus: Mapping[str, Sku]) -> None:
-    # A code that we make ourselves is written with its fingerprint: two actions of the transaction that delivers it.
-    pieces = sum(line.quantity * (2 if skus[line.sku].fulfilment is Fulfilment.ISSUE else 1) for line in lines)
-    if pieces + len(lines) > orders.PIECES_MAX:
-        raise TooManyCards(limit=orders.PIECES_MAX - len(lines))
+    return placed_view(head, payments.payment(str(head.payments[-1])), caller, wanted.return_url or "")
 
 
 def _contact(given: Contact) -> people.Contact:
@@ -316,67 +258,7 @@ def _available(sku: Sku, quantity: int, today: date) -> bool:
     return True
 
 
-def _placed_view(head: orders.Head, payment: payments.Payment, caller: Caller, return_url: str) -> PlacedOrder:
-    return PlacedOrder(
-        order_id=str(head.order_id),
-        status=str(head.status),
-        total=_amount(head.total),
-        expires_at=str(head.expires_at),
-        access_token=tokens.access_token(str(head.order_id)),
-        payment=_payment_view(payment, caller, return_url),
-    )
-
-
-def _payment_view(payment: payments.Payment, caller: Caller, return_url: str) -> PaymentView:
-    provider = registry.provider(str(payment.provider))
-    intent = provider.create(
-        PaymentRequest(
-            payment_id=str(payment.id),
-            amount=payment.amount,
-            subject=str(payment.subject),
-            notify_url=f"{caller.base_url}/webhooks/payments/{provider.code}",
-            return_url=return_url,
-            expires_at=clock.parse(str(payment.expires_at)),
-        )
-    )
-    return PaymentView(
-        provider=provider.code,
-        payment_id=str(payment.id),
-        redirect_url=intent.redirect_url,
-        qr_url=intent.qr_url,
-        client_params=dict(intent.client_params) if intent.client_params else None,
-    )
-
-
-def view(order: orders.Order) -> OrderView:
-    head = order.head
-    return OrderView(
-        order_id=order.order_id,
-        status=str(head.status),
-        total=_amount(head.total),
-        channel=str(head.channel),
-        contact=str(head.contact_mask),
-        placed_at=str(head.placed_at),
-        expires_at=str(head.expires_at),
-        lines=[
-            LineView(
-                sku=str(line.sku),
-                title=str(line.title),
-                quantity=int(line.quantity),
-                amount=_amount(line.amount),
-                state=head.lines[line.number],
-            )
-            for line in order.lines
-        ],
-        delivered_at=str(head.delivered_at) if head.delivered_at else None,
-    )
-
-
 def _payment_id(order_id: str, key: str) -> str:
     """An attempt's id follows from its order and the caller's key, so that trying twice is trying once."""
     digest = hashlib.sha256(f"{order_id}|{key}".encode()).hexdigest()[:8]
     return f"pay_{order_id.removeprefix('ord_')}{digest}"
-
-
-def _amount(money: Money) -> Amount:
-    return Amount(amount_minor=money.minor, currency=money.currency)

@@ -5,11 +5,13 @@ Used by whoever learns of money: the notification door, and the owner of time wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from random import SystemRandom
 
 from shared.inventory import records as inventory
 from shared.inventory.errors import OutOfStock
+from shared.inventory.records import Need
 from shared.kernel import clock, ids
 from shared.kernel.errors import Busy
 from shared.kernel.money import share
@@ -59,48 +61,42 @@ def _use(money: Received, paid: payments.Payment, order: Order, now: datetime) -
     elif order.head.paid_by or order.head.refund:
         _give_back(money, order, "paid_twice", now)
     elif order.status is Status.PLACED:
-        _pay(money, order, [], now)
+        _pay(money, order, {}, now)
     else:
-        try:
-            _pay(money, order, _held_anew(order, now), now)
-        except OutOfStock:
-            _refund_late(money, order, now)
+        _revive(money, order, now)
 
 
-def _pay(money: Received, order: Order, held_anew: list[tuple[orders.Line, list[str]]], now: datetime) -> None:
-    """The order is paid: money, attempt, order and books in one transaction."""
+def _revive(money: Received, order: Order, now: datetime) -> None:
+    """Late money: its cards are back on the shelf, so others take their place; if there are none, it goes back."""
+    stocked = [line for line in order.lines if line.card_ids]
+    needs = [Need(str(line.sku), int(line.quantity), int(line.shards)) for line in stocked]
+    try:
+        picked = inventory.pick_all(needs, clock.shanghai_day(now), _chance)
+        _pay(money, order, dict(zip((line.number for line in stocked), picked, strict=True)), now)
+    except OutOfStock:
+        _refund_late(money, order, now)
+    except Lost as lost:
+        if not any(part.startswith("quota ") for part in lost.refused):
+            raise
+        _refund_late(money, order, now)
+
+
+def _pay(money: Received, order: Order, held_anew: Mapping[str, list[str]], now: datetime) -> None:
+    """The order is paid: money, attempt, order, books, and for late money the new cards of its lines, all at once."""
     with Transaction() as tx:
         payments.apply(tx, money, "late" if order.head.closed else "order")
         payments.settle(tx, money)
         orders.move(tx, order.head, due_at=now + STEP_WITHIN, also={"paid_by": str(money.id)})
-        for line, card_ids in held_anew:
-            for card_id in card_ids:
+        for line in order.lines if order.head.closed else ():
+            for card_id in held_anew.get(line.number, ()):
                 inventory.hold(tx, card_id, str(line.sku), order.order_id)
-            if card_ids:
-                orders.hold_anew(tx, line, card_ids)
+            if line.number in held_anew:
+                orders.hold_anew(tx, line, held_anew[line.number])
             if line.quota:
                 inventory.reserve_quota(tx, str(line.sku), int(line.quantity), int(line.quota))
         legs = posting.payment_received(str(money.provider), money.amount, _fee(money), _weights(order))
         _post(tx, "payment", legs, money, order, now)
     logger.info("paid", order_id=order.order_id, late=bool(order.head.closed))
-
-
-def _held_anew(order: Order, now: datetime) -> list[tuple[orders.Line, list[str]]]:
-    """Late money: the cards went back to the shelf, so others take their place; OutOfStock if there are not enough."""
-    today = clock.shanghai_day(now)
-    taken: frozenset[str] = frozenset()
-    held = []
-    for line in order.lines:
-        card_ids: list[str] = []
-        if line.card_ids:
-            shards = int(line.shards)
-            card_ids = [
-                card.card_id
-                for card in inventory.pick(str(line.sku), shards, int(line.quantity), today, _chance, taken)
-            ]
-        taken |= set(card_ids)
-        held.append((line, card_ids))
-    return held
 
 
 def _refund_late(money: Received, order: Order, now: datetime) -> None:

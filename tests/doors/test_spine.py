@@ -186,6 +186,17 @@ def test_late_money_goes_back_when_the_cards_are_gone(shop: Shop) -> None:
     assert net("refunds_due") == net("suspense") == 0
 
 
+def test_late_money_for_a_limited_issue_goes_back_when_the_limit_is_reached(shop: Shop) -> None:
+    late = shop.placed("B073")
+    cancel(shop, late)
+    inventory.Quota.get("quota#B073").update([inventory.Quota.used.set(1000)])
+    shop.pay(late)
+    shop.pump()
+
+    assert shop.status(late) == "refunded"
+    assert inventory.Quota.get("quota#B073").used == 1000
+
+
 def test_cancelling_again_is_a_success_and_a_paid_order_cannot_be_cancelled(shop: Shop) -> None:
     shop.stock("G020", ["CODE-0001", "CODE-0002"])
     order, paid = shop.placed(), shop.placed()

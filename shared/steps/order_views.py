@@ -1,0 +1,72 @@
+"""Orders and payments as their buyers see them."""
+
+from __future__ import annotations
+
+from shared.kernel import clock, tokens
+from shared.kernel.http import Amount, Caller
+from shared.kernel.money import Money
+from shared.orders import records as orders
+from shared.orders.contract import LineView, OrderView, PaymentView, PlacedOrder
+from shared.payments import records as payments
+from shared.payments import registry
+from shared.payments.provider import PaymentRequest
+
+
+def order_view(order: orders.Order) -> OrderView:
+    head = order.head
+    return OrderView(
+        order_id=order.order_id,
+        status=str(head.status),
+        total=amount_of(head.total),
+        channel=str(head.channel),
+        contact=str(head.contact_mask),
+        placed_at=str(head.placed_at),
+        expires_at=str(head.expires_at),
+        lines=[
+            LineView(
+                sku=str(line.sku),
+                title=str(line.title),
+                quantity=int(line.quantity),
+                amount=amount_of(line.amount),
+                state=head.lines[line.number],
+            )
+            for line in order.lines
+        ],
+        delivered_at=str(head.delivered_at) if head.delivered_at else None,
+    )
+
+
+def placed_view(head: orders.Head, payment: payments.Payment, caller: Caller, return_url: str) -> PlacedOrder:
+    return PlacedOrder(
+        order_id=str(head.order_id),
+        status=str(head.status),
+        total=amount_of(head.total),
+        expires_at=str(head.expires_at),
+        access_token=tokens.access_token(str(head.order_id)),
+        payment=payment_view(payment, caller, return_url),
+    )
+
+
+def payment_view(payment: payments.Payment, caller: Caller, return_url: str) -> PaymentView:
+    provider = registry.provider(str(payment.provider))
+    intent = provider.create(
+        PaymentRequest(
+            payment_id=str(payment.id),
+            amount=payment.amount,
+            subject=str(payment.subject),
+            notify_url=f"{caller.base_url}/webhooks/payments/{provider.code}",
+            return_url=return_url,
+            expires_at=clock.parse(str(payment.expires_at)),
+        )
+    )
+    return PaymentView(
+        provider=provider.code,
+        payment_id=str(payment.id),
+        redirect_url=intent.redirect_url,
+        qr_url=intent.qr_url,
+        client_params=dict(intent.client_params) if intent.client_params else None,
+    )
+
+
+def amount_of(money: Money) -> Amount:
+    return Amount(amount_minor=money.minor, currency=money.currency)

@@ -1,0 +1,52 @@
+"""What an order would cost at this moment, and whether it may be placed at all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from shared.catalog import kinds
+from shared.catalog import records as catalog
+from shared.catalog.kinds import Fulfilment
+from shared.catalog.sku import Sku
+from shared.orders import records as orders
+from shared.orders.contract import QuoteRequest, WantedLine
+from shared.orders.errors import ForeignChannel, OverLimit, TooManyCards
+from shared.orders.quoting import Quote, QuotedLine
+
+SHOP = "shop"  # the channel of callers without a credential
+
+
+def quote(wanted: QuoteRequest) -> tuple[Quote, Mapping[str, Sku]]:
+    """Today's price of what is wanted, and its SKUs; refuses what is unknown, not for sale, too much, or not asked."""
+    channel = SHOP  # channel credentials come with the channels; until then nobody has one
+    if wanted.channel not in (None, channel):
+        raise ForeignChannel
+    skus = catalog.for_sale([line.sku for line in wanted.lines])
+    _check_size(wanted.lines, skus)
+    asked = Counter[str]()
+    for line in wanted.lines:
+        sku = skus[line.sku]
+        kinds.check_account(sku.account_fields, line.account or {})
+        asked[line.sku] += line.quantity
+        if sku.limit_per_order and asked[line.sku] > sku.limit_per_order:
+            raise OverLimit(sku=line.sku, limit=sku.limit_per_order)
+    quoted = [
+        QuotedLine(
+            line.sku,
+            skus[line.sku].title,
+            line.quantity,
+            skus[line.sku].price,
+            skus[line.sku].fulfilment,
+            skus[line.sku].version,
+        )
+        for line in wanted.lines
+    ]
+    return Quote(quoted, channel), skus
+
+
+def _check_size(lines: Sequence[WantedLine], skus: Mapping[str, Sku]) -> None:
+    # A code that we make ourselves is written with its fingerprint: two actions of the transaction that delivers it.
+    pieces = sum(line.quantity * (2 if skus[line.sku].fulfilment is Fulfilment.ISSUE else 1) for line in lines)
+    if pieces + len(lines) > orders.PIECES_MAX:
+        raise TooManyCards(limit=orders.PIECES_MAX - len(lines))
