@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -117,7 +117,9 @@ def idle_deadlines(shop: Shop) -> dict[str, float]:
     return {"read": counting.read, "seconds": seconds, "cpu_seconds": cpu_seconds, "log_bytes": _log_size() - logged}
 
 
-def measure(_: Facts, sizes: tuple[int, ...] = SIZES, timed: int = TIMED) -> Part:
+def measure(facts: Facts) -> Part:
+    """facts may say `sizes` and `timed` in place of ours."""
+    sizes, timed = facts.get("sizes", SIZES), facts.get("timed", TIMED)
     meter.install()
     with world.shop() as shop:
         found: dict[int, Walk] = {}
@@ -130,7 +132,7 @@ def measure(_: Facts, sizes: tuple[int, ...] = SIZES, timed: int = TIMED) -> Par
         times = [walk(shop, 1_000_000 + number, counting=False) for number in range(timed)]
         logged = (_log_size() - logged) // timed if timed else 0
     few, many = found[sizes[0]], found[sizes[-1]]
-    facts = {
+    learnt = {
         "write": few.write,
         "read": few.read,
         "calls": {step: meter.counts(one.calls) for step, one in few.meters.items()},
@@ -142,10 +144,10 @@ def measure(_: Facts, sizes: tuple[int, ...] = SIZES, timed: int = TIMED) -> Par
         "log_bytes": logged,
         "deadlines": deadlines,
     }
-    return Part(_rows(few, many, sizes), _items(few), facts)
+    return Part(_rows(few, many, sizes), _items(few), learnt)
 
 
-def _rows(few: Walk, many: Walk, sizes: tuple[int, ...]) -> list[Row]:
+def _rows(few: Walk, many: Walk, sizes: Sequence[int]) -> list[Row]:
     uses = [use for one in few.meters.values() for use in one.uses]
     least_write, least_read = sum(use.least for use in uses if use.write), sum(use.least for use in uses if use.read)
     at_first = f"with {sizes[0]:,} cards"
