@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from unicodedata import east_asian_width
 
 Facts = dict[str, Any]  # what earlier benchmarks found that later ones start from
 
@@ -54,24 +55,30 @@ def save(rows: Iterable[Row], path: Path) -> None:
 
 
 def table(rows: Iterable[Row]) -> str:
-    """Columns: figure, value, unit, floor, ratio, aim, and in words what the floor is."""
+    """Figures that have a floor or an aim, and in words what the floor is; the file has the others, too."""
     lines = [("figure", "value", "unit", "floor", "ratio", "aim", "")]
     for row in rows:
+        if row.floor is None and not row.aim:
+            continue
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
         lines.append((row.name, _short(row.value), row.unit, _short(row.floor), ratio, row.aim, row.text))
     return columns(lines, right=(1, 3, 4))
 
 
-def columns(lines: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> str:
-    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
-    shown = []
-    for line in lines:
-        cells = [
-            text.rjust(widths[place]) if place in right else text.ljust(widths[place])
-            for place, text in enumerate(line)
-        ]
-        shown.append("  ".join(cells).rstrip())
-    return "\n".join(shown)
+def columns(lines: Sequence[tuple[str, ...]], right: Sequence[int] = ()) -> str:
+    widths = [max(_width(line[place]) for line in lines) for place in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(
+            (" " * (width - _width(text)) + text) if place in right else text + " " * (width - _width(text))
+            for place, (text, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal: Chinese characters take two."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def _short(value: float | None) -> str:
