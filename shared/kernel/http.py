@@ -171,6 +171,11 @@ def answers(
 def entry(app: Chalice) -> Handler:
     """The Lambda handler of an HTTP door: whatever goes wrong leaves as a problem document, never as a bare 500."""
 
+    for methods in app.routes.values():
+        for route in methods.values():
+            if not sends_body(route.view_function):
+                route.content_types = []  # where nothing is read, nothing can be of a wrong type
+
     @tracer.capture_lambda_handler(capture_response=False)  # responses may hold codes
     def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         _current.app, _current.request_id = app, (event.get("requestContext") or {}).get("requestId", "")
@@ -190,6 +195,12 @@ def entry(app: Chalice) -> Handler:
         return answer
 
     return cast(Handler, handler)
+
+
+def sends_body(view: Callable[..., Any]) -> bool:
+    """Whether the view reads what was sent with the request."""
+    route = getattr(view, "route", None)
+    return bool(route and route.takes) or "raw" in inspect.signature(view).parameters
 
 
 def caller_of(event: Mapping[str, Any]) -> Caller:
