@@ -26,6 +26,8 @@ PARTS = {
     "cost": "what it costs on AWS",
 }
 
+LEGEND = "The floor is the least a figure could be, found in the same run; the ratio is the value over its floor."
+
 
 def measured(name: str, facts: Facts) -> Part:
     """One benchmark in a process of its own; what its doors log goes to a file and is shown if it fails."""
@@ -71,7 +73,7 @@ def main() -> None:
         rows += part.rows
         texts += [part.text] if part.text else []
         facts |= part.facts
-    print("", *texts, table(rows), sep="\n\n")
+    print("", *texts, f"{LEGEND}\n\n{table(rows)}", sep="\n\n")
     if not asked.part:
         save(rows, RESULTS)
         print(f"\nThe same in {RESULTS.relative_to(ROOT)}. Aims are not enforced: times depend on the machine.")

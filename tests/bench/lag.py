@@ -36,7 +36,7 @@ def measure(facts: Facts) -> Part:
         finally:
             cloud.stop()
     floor = sum(facts["seconds"][step] for step in ("notification", "relay", "risk", "dispatch", "reveal"))
-    text = "floor: the same steps called one after the other in one process, without streams and queues"
+    text = "floor: the same steps in one process, without streams and queues"
     return Part(
         [
             Row("paid_to_readable.median", 1000 * median(took), "ms", 1000 * floor, "", text),

@@ -33,6 +33,11 @@ STEPS = {
 }
 """The doors an order goes through, and what each is called here; a quote comes before and is not counted."""
 
+_LEGEND = """\
+Every capacity unit of one delivered order of one card, quote excluded, as DynamoDB's answers state them. A write unit is
+1 kB, twice in a transaction; an index entry counts once, and twice where it moves. A read unit is 4 kB, half of one where
+the read need not be consistent."""
+
 FUNCTION = {
     "place": "OrderIntakeFunction",
     "notification": "PaymentWebhooksFunction",
@@ -127,10 +132,12 @@ def measure(facts: Facts) -> Part:
         for size in sizes:
             found[size] = counted(shop, size, stocked)
             stocked = size - 3
-        deadlines = idle_deadlines(shop)
-        logged = _log_size()
-        times = [walk(shop, 1_000_000 + number, counting=False) for number in range(timed)]
-        logged = (_log_size() - logged) // timed if timed else 0
+            if size == sizes[0]:  # the local cloud looks at every card there is, which AWS does not
+                deadlines = idle_deadlines(shop)
+                logged = _log_size()
+                times = [walk(shop, 1_000_000 + number, counting=False) for number in range(timed)]
+                logged = (_log_size() - logged) // timed if timed else 0
+                stocked -= timed
     few, many = found[sizes[0]], found[sizes[-1]]
     learnt = {
         "write": few.write,
@@ -193,7 +200,7 @@ def _items(way: Walk) -> str:
         lines += [(step, call.partition(".")[2], call.partition(".")[0], "", "", "") for call in others]
         lines.append(("", "", "", f"{step}: {len(one.calls)} calls", f"{one.write:g}", f"{one.read:g}"))
     lines.append(("", "", "", "the whole order", f"{way.write:g}", f"{way.read:g}"))
-    return "Every capacity unit of one delivered order of one card:\n\n" + columns(lines, right=(4, 5))
+    return f"{_LEGEND}\n\n{columns(lines, right=(4, 5))}"
 
 
 def _log_size() -> int:

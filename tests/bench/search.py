@@ -77,12 +77,12 @@ def _use(path: str) -> list[Found]:
     took = {query: _middle(lambda query=query: snapshot.search(query, None, None, 20)) for query in QUERIES}
     slowest = max(took, key=lambda query: took[query])
     looking = median(_middle(lambda query=query: [name for name in names if query in name]) for query in QUERIES)
-    looked = "floor: look for the very text in every name, no sounds, no order"
+    looked = "floor: find the very text in the names"
     return [
         ("load", seconds * 1000, "ms", unpacking * 1000, "floor: gunzip and split into lines"),
         ("memory", memory, "MiB", sum(map(len, lines)) / 2**20, "floor: the bytes of the snapshot"),
         ("query.median", median(took.values()), "ms", looking, looked),
-        ("query.slowest", took[slowest], "ms", looking, f"{looked}; the query: {slowest}"),
+        ("query.slowest", took[slowest], "ms", looking, f"{looked}; slowest: {slowest}"),
     ]
 
 

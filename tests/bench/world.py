@@ -19,7 +19,7 @@ from botocore.config import Config
 from infra.local.background import free_port
 from infra.local.cloud import LocalCloud
 from infra.local.sandbox import SandboxProvider
-from shared.kernel import clock, ids, keyring, vault
+from shared.kernel import clock, ids, keyring, records, vault
 from tests import conftest  # it sets the environment that `shared` reads when it is imported
 from tests.shop import Inbox, Shop
 
@@ -32,6 +32,7 @@ def cloud() -> Iterator[LocalCloud]:
     """An empty cloud, whose address AWS_ENDPOINT_URL names while it lives; nothing of it is kept."""
     with tempfile.TemporaryDirectory(prefix="kaquan-bench-") as folder:
         running = LocalCloud(free_port(), Path(folder), env={"PERSIST_STATE": "0", "S3_PERSIST": "0"})
+        records.Options.read_timeout_seconds = 120  # seconds; with 100,000 cards on a busy machine it may need them
         running.start()
         try:
             os.environ |= conftest.ENVIRONMENT | {"AWS_ENDPOINT_URL": running.url, "NO_PROXY": "127.0.0.1"}
