@@ -17,11 +17,14 @@ def iso(moment: datetime) -> str:
 
 
 def parse(text: str) -> datetime:
-    """The moment of an ISO 8601 text; a text without a zone raises ValueError."""
+    """The moment of an ISO 8601 text; any other text, also one without a zone, raises ValueError."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("a moment needs a time zone")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("beyond the calendar") from None
 
 
 def shanghai_day(moment: datetime) -> date:

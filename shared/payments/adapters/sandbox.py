@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -23,6 +24,10 @@ from shared.payments.errors import BadNotification
 from shared.payments.provider import Charge, Intent, Outcome, PaymentRequest, PaymentStatus, RefundRequest
 
 WINDOW = 300  # seconds a signed message stays fresh, as the protocol says
+AMOUNT_MAX = 10**12  # minor units: beyond any sale, and a number that every store and spreadsheet holds exactly
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of a payment or a charge: it becomes part of a key
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_YEARS = range(2000, 2100)  # at the ends of the calendar a change of zone fails
 TIMEOUT = 5  # seconds; below the time limit of every function that calls
 
 
@@ -57,7 +62,7 @@ class Sandbox:
             if message["merchant"] != self.merchant:
                 raise BadNotification
             return _charge(message, message["payment_id"], raw.decode()) if message["status"] == "paid" else None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise BadNotification from None
 
     def query(self, payment_id: str, now: datetime) -> PaymentStatus:
@@ -117,9 +122,14 @@ class Sandbox:
 
 def _charge(message: Mapping[str, Any], payment_id: str, raw: str) -> Charge:
     amount, currency, number = message["amount_minor"], message["currency"], message["provider_no"]
-    if type(amount) is not int or amount <= 0 or not isinstance(currency, str) or not isinstance(number, str):
+    if type(amount) is not int or not 0 < amount <= AMOUNT_MAX or not _CURRENCY.fullmatch(currency):
         raise ValueError
-    return Charge(str(payment_id), number, Money(amount, currency), clock.parse(message["paid_at"]), raw)
+    if not _NAME.fullmatch(payment_id) or not _NAME.fullmatch(number):
+        raise ValueError
+    paid_at = clock.parse(message["paid_at"])
+    if paid_at.year not in _YEARS:
+        raise ValueError
+    return Charge(payment_id, number, Money(amount, currency), paid_at, raw)
 
 
 def _refund_outcome(answer: Mapping[str, Any] | None) -> Outcome:
