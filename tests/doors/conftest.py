@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,14 +16,24 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def shop(cloud: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+def shop(cloud: None, tmp_path: Path) -> Iterator[Shop]:
     """A shop with the sample catalogue, no cards, and a provider that answers."""
+    with new_shop(tmp_path) as shop:
+        yield shop
+
+
+@contextmanager
+def new_shop(folder: Path) -> Iterator[Shop]:
     card_dispatch._issuing_lot.cache_clear()
     card_reveal._key.cache_clear()
     secret = keyring.text("SANDBOX_SECRET")
-    with SandboxProvider(tmp_path / "sandbox.sqlite", secret) as provider, Inbox() as inbox:
-        monkeypatch.setenv("SANDBOX_URL", provider.url)
-        monkeypatch.setenv("PUBLIC_URL", inbox.url)
+    with (
+        SandboxProvider(folder / "sandbox.sqlite", secret) as provider,
+        Inbox() as inbox,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        environment.setenv("SANDBOX_URL", provider.url)
+        environment.setenv("PUBLIC_URL", inbox.url)
         shop = Shop(provider, inbox)
         content = base64.b64encode((ROOT / "infra/local/sample/catalogue.csv").read_bytes()).decode()
         assert shop.call("POST", "/console/catalogue", {"content": content}, groups="owner").body["created"] == 73
