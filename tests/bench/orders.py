@@ -34,9 +34,9 @@ STEPS = {
 """The doors an order goes through, and what each is called here; a quote comes before and is not counted."""
 
 _LEGEND = """\
-Every capacity unit of one delivered order of one card, quote excluded, as DynamoDB's answers state them. A write unit is
-1 kB, twice in a transaction; an index entry counts once, and twice where it moves. A read unit is 4 kB, half of one where
-the read need not be consistent."""
+Every capacity unit of one delivered order of one card, quote excluded, as DynamoDB's answers state them.
+A write unit is 1 kB, twice in a transaction; an index entry counts once, and twice where it moves.
+A read unit is 4 kB, half of one where the read need not be consistent."""
 
 FUNCTION = {
     "place": "OrderIntakeFunction",
