@@ -51,7 +51,17 @@ def measure(facts: Facts) -> Part:
     said = f"{PRICES['about']} {PRICES['region']}, {PRICES['as_of']}; free tier {PRICES['free_tier']}."
     more = f"""Not in it: SnapStart, off by default; switched on, it keeps snapshots for {snapshots:.2f} a month.
 Nor the material that the key's yearly rotation adds: 1.00 a month after a year, 2.00 after two."""
-    return Part(rows, "\n\n".join([said, _shown("a month without orders", idle), more, _shown("1,000 orders", orders)]))
+    return Part(
+        rows,
+        "\n\n".join(
+            [
+                said,
+                _shown("a month without orders", idle),
+                more,
+                _shown("1,000 orders, with one look at the status each, without quotes and browsing", orders),
+            ]
+        ),
+    )
 
 
 def _idle(resources: list[dict[str, Any]], memory: dict[str, int], facts: Facts) -> dict[str, float]:

@@ -35,6 +35,7 @@ def cloud() -> Iterator[LocalCloud]:
         records.Options.read_timeout_seconds = 120  # seconds; with 100,000 cards on a busy machine it may need them
         running.start()
         try:
+            os.environ.pop("AWS_PROFILE", None)  # a developer's own account has no part in this
             os.environ |= conftest.ENVIRONMENT | {"AWS_ENDPOINT_URL": running.url, "NO_PROXY": "127.0.0.1"}
             _fill()
             yield running
