@@ -69,11 +69,13 @@ class Http:
 
 def wait_for(ready: Callable[[], Output], what: str, seconds: float = 60) -> Output:
     """The first answer of `ready` that is true; an AssertionError that says what was waited for otherwise."""
-    deadline = time.monotonic() + seconds
-    while not (found := ready()):
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain for {what}"
-        time.sleep(0.05)
-    return found
+    began = time.monotonic()
+    while True:
+        asked = time.monotonic()
+        if found := ready():
+            return found
+        assert asked < began + seconds, f"waited {seconds:.0f} s in vain for {what}"
+        time.sleep(max(0.05, time.monotonic() - asked))  # a question that costs much is asked less often
 
 
 def at_once(work: Callable[[Input], Output], inputs: Iterable[Input], connections: int = CONNECTIONS) -> list[Output]:
@@ -86,12 +88,13 @@ def in_minutes(minutes: float) -> str:
     return (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
 
 
-def persistently(ask: Callable[[], Reply], tries: int = 8) -> Reply:
-    """What a client does about answers that say that a retry helps."""
+def persistently(ask: Callable[[], Reply], tries: int = 20) -> Reply:
+    """What a client does about answers that say that a retry helps: too many at once, busy, or a process that died."""
     for _ in range(tries):
         reply = ask()
-        if reply.status < 500:
+        if reply.status < 500 and reply.status != 429:
             return reply
+        time.sleep(float(reply.headers.get("Retry-After", 0)) / 4)  # who comes back too early is told so again
     return reply
 
 
@@ -234,7 +237,14 @@ class Stack:
         return str(self.head(order_id)["status"])
 
     def statuses(self) -> dict[str, str]:
-        return {item["order_id"]: item["status"] for item in self.table("orders") if item["part"] == "head"}
+        heads = self.table(
+            "orders",
+            FilterExpression="part = :head",
+            ExpressionAttributeValues={":head": {"S": "head"}},
+            ProjectionExpression="order_id, #status",
+            ExpressionAttributeNames={"#status": "status"},
+        )
+        return {head["order_id"]: head["status"] for head in heads}
 
     def entries(self, order_id: str) -> Counter[str]:
         """How many entries of each kind the books have about an order."""
@@ -355,7 +365,8 @@ class Buyer:
         return self.call("POST", "/orders", wanted)
 
     def place(self, sku: str, quantity: int = 1, **more: Any) -> Order:
-        reply = self.try_to_place(sku, quantity, **more)
+        more = {"client_ref": uuid.uuid4().hex, **more}
+        reply = persistently(lambda: self.try_to_place(sku, quantity, **more))
         assert reply.status == 201, reply.body
         return order_in(reply)
 

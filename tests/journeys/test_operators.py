@@ -88,7 +88,7 @@ def test_a_refund_that_the_provider_refuses_becomes_a_task_that_a_person_closes(
 def test_the_catalogue_shows_what_can_be_had(stack: Stack) -> None:
     stack.stock("E069", 1)
     found = stack.call("GET", "/products?q=wangzhe").body["products"]
-    assert any("王者" in product["title"] for product in found)
+    assert any("王者" in product["name"] for product in found)
     everything = stack.call("GET", "/products?limit=100").body["products"]
     shown = [
         sku

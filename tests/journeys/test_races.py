@@ -5,9 +5,19 @@ from __future__ import annotations
 import random
 import threading
 
-from tests.journeys.stack import SCALE, Buyer, Order, Reply, Stack, at_once, order_in, persistently
+import pytest
+
+from tests.journeys.stack import CONNECTIONS, SCALE, Buyer, Order, Reply, Stack, at_once, order_in, persistently
 
 CARDS, BUYERS = 50, 200 * SCALE
+
+
+@pytest.fixture(scope="module", autouse=True)
+def busy_shop(stack: Stack) -> None:
+    """Before the rush: as many workers as connections, or this machine would spend the rush on starting them."""
+    unknown = {"lines": [{"sku": "NONE", "quantity": 1}]}
+    at_once(lambda _: stack.call("POST", "/quotes", unknown), range(2 * CONNECTIONS))
+    at_once(lambda _: stack.call("POST", "/webhooks/payments/nobody", {}), range(CONNECTIONS), CONNECTIONS // 2)
 
 
 def test_two_hundred_buyers_get_fifty_cards_and_each_card_has_one_owner(stack: Stack) -> None:
@@ -16,7 +26,7 @@ def test_two_hundred_buyers_get_fifty_cards_and_each_card_has_one_owner(stack: S
 
     def rush(buyer: Buyer) -> Reply:
         reference = f"{random.getrandbits(160):040x}"
-        reply = persistently(lambda: buyer.try_to_place("V001", client_ref=reference), tries=20)
+        reply = persistently(lambda: buyer.try_to_place("V001", client_ref=reference))
         if reply.status == 201:
             buyer.pay(order_in(reply))
         return reply
@@ -38,7 +48,7 @@ def test_cancelling_races_paying_and_every_order_ends_with_cards_or_with_money_b
     rounds = 24 * SCALE
     stack.stock("M016", rounds)
     racers = [stack.buyer() for _ in range(rounds)]
-    placed = list(zip(racers, at_once(lambda buyer: buyer.place("M016"), racers), strict=True))
+    placed = list(zip(racers, at_once(lambda buyer: buyer.place("M016"), racers, 8), strict=True))
     chance = random.Random(2)
 
     def race(entrant: tuple[Buyer, Order, float]) -> None:

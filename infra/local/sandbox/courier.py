@@ -24,11 +24,14 @@ ON_THE_ROAD_MAX = 32  # one merchant that hangs must not hold up the rest
 class Courier:
     """One thread that watches the clock, and one more for each notification on the road."""
 
-    def __init__(self, book: Book, signer: Signer, faults: Faults, retry_after: Sequence[float]) -> None:
+    def __init__(
+        self, book: Book, signer: Signer, faults: Faults, retry_after: Sequence[float], at_once: int = ON_THE_ROAD_MAX
+    ) -> None:
         self._book = book
         self._signer = signer
         self._faults = faults
         self._retry_after = retry_after
+        self._at_once = at_once
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._turn = threading.Lock()
@@ -58,14 +61,14 @@ class Courier:
         with self._turn:
             # Before the books are read: a try that ends in between would else be read as not yet made.
             away = set(self._on_the_road)
-        for letter in self._book.waiting_letters(2 * ON_THE_ROAD_MAX):  # so many, that not all can be away
+        for letter in self._book.waiting_letters(2 * self._at_once):  # so many, that not all can be away
             if letter.notification_id in away:
                 continue
             pause = letter.next_at - time.time()
             if pause > 0:
                 return pause
             with self._turn:
-                if len(self._on_the_road) >= ON_THE_ROAD_MAX:
+                if len(self._on_the_road) >= self._at_once:
                     return None
                 self._on_the_road.add(letter.notification_id)
             threading.Thread(target=self._deliver, args=(letter,), daemon=True).start()
