@@ -9,7 +9,6 @@ from datetime import datetime
 from itertools import islice
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
-from pynamodb.models import Model
 
 from shared.catalog.errors import NotForSale, UnknownSku
 from shared.catalog.sku import Sku
@@ -23,7 +22,7 @@ _OWN = frozenset({"sku", "shards", "version"})  # the key, and what a file does 
 _SAID = tuple(field.name for field in fields(Sku) if field.name not in _OWN)
 
 
-class StoredSku(Model):
+class StoredSku(records.Record):
     class Meta(records.Options):
         table_name = settings.table("products")
 

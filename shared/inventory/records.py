@@ -14,7 +14,6 @@ from typing import NamedTuple
 from pynamodb.attributes import BinaryAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.condition import Condition
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
-from pynamodb.models import Model
 
 from shared.inventory import shelf
 from shared.inventory.errors import OutOfStock
@@ -45,7 +44,7 @@ class ByLot(GlobalSecondaryIndex["Card"]):
     card_id = UnicodeAttribute(range_key=True)
 
 
-class Card(Model):
+class Card(records.Record):
     class Meta(records.Options):
         table_name = settings.table("cards")
 
@@ -70,7 +69,7 @@ class Card(Model):
         return None if day == shelf.NEVER else day
 
 
-class Fingerprint(Model):
+class Fingerprint(records.Record):
     class Meta(records.Options):
         table_name = settings.table("fingerprints")
 
@@ -79,7 +78,7 @@ class Fingerprint(Model):
     whole = UnicodeAttribute()  # keyed hash of number and password: tells a repeat from a conflict
 
 
-class Lot(Model):
+class Lot(records.Record):
     class Meta(records.Options):
         table_name = settings.table("lots")
 
@@ -92,7 +91,7 @@ class Lot(Model):
     received_at = UnicodeAttribute()
 
 
-class Quota(Model):
+class Quota(records.Record):
     """How many codes we still may make of a limited SKU; lives beside the lots."""
 
     class Meta(records.Options):
@@ -102,7 +101,7 @@ class Quota(Model):
     used = NumberAttribute(default=0)
 
 
-class View(Model):
+class View(records.Record):
     """One look at a code: written before the code is shown, never changed."""
 
     class Meta(records.Options):

@@ -11,7 +11,6 @@ from zlib import crc32
 from pynamodb.attributes import Attribute, UnicodeAttribute
 from pynamodb.constants import STRING
 from pynamodb.exceptions import DoesNotExist
-from pynamodb.models import Model
 
 from shared.kernel import clock, ids, records, settings
 from shared.ledger import posting
@@ -45,7 +44,7 @@ class Legs(Attribute[tuple[Leg, ...]]):
         return tuple(_long(*members) for members in json.loads(value))
 
 
-class Entry(Model):
+class Entry(records.Record):
     class Meta(records.Options):
         table_name = settings.table("ledger")
 
@@ -72,7 +71,7 @@ class Entry(Model):
         return {name: getattr(self, name) for name in Dims.__annotations__}  # type: ignore[return-value]
 
 
-class Reversal(Model):
+class Reversal(records.Record):
     """Says that an entry has been reversed: whoever inserts it first is the only one."""
 
     class Meta(records.Options):

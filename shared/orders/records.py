@@ -40,7 +40,7 @@ class Due(GlobalSecondaryIndex["Head"]):
     due_at = UnicodeAttribute(range_key=True)
 
 
-class Head(Model):
+class Head(records.Record):
     class Meta(records.Options):
         table_name = settings.table("orders")
 
@@ -88,7 +88,7 @@ class Head(Model):
         )
 
 
-class Line(Model):
+class Line(records.Record):
     """What was agreed for one line, and the very cards held for it."""
 
     class Meta(records.Options):
@@ -117,7 +117,7 @@ class Line(Model):
         return str(self.part).partition("#")[2]
 
 
-class Ref(Model):
+class Ref(records.Record):
     """One caller's own name for an order: the same body again gives the same order, another body is refused."""
 
     class Meta(records.Options):
@@ -247,7 +247,7 @@ def overdue(now: datetime, limit: int) -> list[str]:
     return [str(item.order_id) for item in found]
 
 
-class _Part(Model):
+class _Part(records.Record):
     """Any item of an order: reads come back as what they are."""
 
     class Meta(records.Options):

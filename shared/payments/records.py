@@ -7,7 +7,6 @@ from typing import Any
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
-from pynamodb.models import Model
 
 from shared.kernel import clock, records, settings
 from shared.kernel.money import Money
@@ -27,7 +26,7 @@ class Due(GlobalSecondaryIndex["Refund"]):
     due_at = UnicodeAttribute(range_key=True)
 
 
-class Payment(Model):
+class Payment(records.Record):
     """One attempt to pay one order: our own record of what a notification must match."""
 
     class Meta(records.Options):
@@ -48,7 +47,7 @@ class Payment(Model):
         return Money(int(self.amount_minor), str(self.currency))
 
 
-class Received(Model):
+class Received(records.Record):
     """Money, as its own fact, under the provider's own number: the same money can be recorded only once."""
 
     class Meta(records.Options):
@@ -72,7 +71,7 @@ class Received(Model):
         return Money(int(self.amount_minor), str(self.currency))
 
 
-class Refund(Model):
+class Refund(records.Record):
     """Money on its way back to one buyer by the way it came."""
 
     class Meta(records.Options):

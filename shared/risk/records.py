@@ -9,7 +9,6 @@ from enum import StrEnum
 
 from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
-from pynamodb.models import Model
 
 from shared.kernel import clock, records, settings
 from shared.kernel.errors import NotFound
@@ -25,7 +24,7 @@ class ReviewState(StrEnum):
     OVERDUE = "overdue"
 
 
-class Counter(Model):
+class Counter(records.Record):
     """One entity on one Shanghai day."""
 
     class Meta(records.Options):
@@ -38,7 +37,7 @@ class Counter(Model):
     ttl = NumberAttribute(null=True)
 
 
-class ListEntry(Model):
+class ListEntry(records.Record):
     class Meta(records.Options):
         table_name = settings.table("risk")
 
@@ -59,7 +58,7 @@ class OpenReviews(GlobalSecondaryIndex["Review"]):
     due_at = UnicodeAttribute(range_key=True)
 
 
-class Review(Model):
+class Review(records.Record):
     class Meta(records.Options):
         table_name = settings.table("risk")
 

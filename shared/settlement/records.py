@@ -7,7 +7,6 @@ from datetime import date, datetime
 
 from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.exceptions import DoesNotExist
-from pynamodb.models import Model
 
 from shared.kernel import aws, clock, records, settings
 from shared.settlement.statement import Statement
@@ -15,7 +14,7 @@ from shared.settlement.statement import Statement
 LINK_SECONDS = 300  # long enough for a click, short enough that a leaked link is soon worth nothing
 
 
-class ClosedDay(Model):
+class ClosedDay(records.Record):
     """Immutable. `entries_sha256` is over the day's entries, `sha256` over the statement made of them."""
 
     class Meta(records.Options):

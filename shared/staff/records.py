@@ -6,7 +6,6 @@ from datetime import datetime
 
 from pynamodb.attributes import UnicodeAttribute
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
-from pynamodb.models import Model
 
 from shared.kernel import clock, records, settings
 from shared.kernel.errors import NotFound
@@ -23,7 +22,7 @@ class OpenTasks(GlobalSecondaryIndex["Task"]):
     opened_at = UnicodeAttribute(range_key=True)
 
 
-class Task(Model):
+class Task(records.Record):
     class Meta(records.Options):
         table_name = settings.table("tasks")
 
