@@ -32,6 +32,7 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 import boto3  # noqa: E402
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 import yaml  # noqa: E402
 from moto import mock_aws  # noqa: E402
@@ -40,6 +41,10 @@ from pynamodb.models import Model  # noqa: E402
 from infra.local.background import free_port  # noqa: E402
 from infra.local.cloud import LocalCloud  # noqa: E402
 from shared.kernel import aws, keyring, records  # noqa: E402
+
+# Left to itself it fails an example that takes 200 ms, which says more of the machine than of the code.
+hypothesis.settings.register_profile("kaquan", deadline=None)
+hypothesis.settings.load_profile("kaquan")
 
 ROOT = Path(__file__).parents[1]
 QUEUES = ("risk-checks", "card-dispatch", "after-sales", "relay-failures")
