@@ -1,4 +1,4 @@
-"""A step that dies right after its n-th write, for every n: a retry or a deadline finishes it, and nothing is doubled."""
+"""A step dies right after its n-th write, for every n: a retry or a deadline finishes it, and nothing is doubled."""
 
 from __future__ import annotations
 
