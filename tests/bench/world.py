@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import importlib
-import json
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 from botocore.config import Config
 
 from infra.local.background import free_port
@@ -28,17 +27,18 @@ SKU = "G020"  # of the sample catalogue: from stock
 
 
 @contextmanager
-def cloud() -> Iterator[LocalCloud]:
-    """An empty cloud, whose address AWS_ENDPOINT_URL names while it lives; nothing of it is kept."""
-    with tempfile.TemporaryDirectory(prefix="kaquan-bench-") as folder:
+def cloud() -> Iterator[pytest.MonkeyPatch]:
+    """An empty cloud, named by the environment while it lives; nothing of it is kept."""
+    with tempfile.TemporaryDirectory(prefix="kaquan-bench-") as folder, pytest.MonkeyPatch.context() as environment:
+        environment.delenv("AWS_PROFILE", raising=False)  # a developer's own account has no part in this
+        # Seconds; with 100,000 cards on a busy machine the local cloud may need them.
+        environment.setattr(records.Options, "read_timeout_seconds", 120)
         running = LocalCloud(free_port(), Path(folder), env={"PERSIST_STATE": "0", "S3_PERSIST": "0"})
-        records.Options.read_timeout_seconds = 120  # seconds; with 100,000 cards on a busy machine it may need them
         running.start()
         try:
-            os.environ.pop("AWS_PROFILE", None)  # a developer's own account has no part in this
-            os.environ |= conftest.ENVIRONMENT | {"AWS_ENDPOINT_URL": running.url, "NO_PROXY": "127.0.0.1"}
-            _fill()
-            yield running
+            environment.setenv("AWS_ENDPOINT_URL", running.url)
+            conftest.fill(environment)
+            yield environment
         finally:
             running.stop()
 
@@ -46,10 +46,11 @@ def cloud() -> Iterator[LocalCloud]:
 @contextmanager
 def shop() -> Iterator[Shop]:
     """A shop in such a cloud: the sample catalogue, no cards, and a payment provider that answers."""
-    with tempfile.TemporaryDirectory(prefix="kaquan-bench-") as folder, cloud(), Inbox() as inbox:
+    with tempfile.TemporaryDirectory(prefix="kaquan-bench-") as folder, cloud() as environment, Inbox() as inbox:
         state = Path(folder) / "sandbox.sqlite"
         with SandboxProvider(state, keyring.text("SANDBOX_SECRET")) as provider:
-            os.environ |= {"SANDBOX_URL": provider.url, "PUBLIC_URL": inbox.url}
+            environment.setenv("SANDBOX_URL", provider.url)
+            environment.setenv("PUBLIC_URL", inbox.url)
             selling = Shop(provider, inbox)
             content = base64.b64encode((ROOT / "infra/local/sample/catalogue.csv").read_bytes()).decode()
             answer = selling.call("POST", "/console/catalogue", {"content": content}, groups="owner")
@@ -80,22 +81,3 @@ def plain(service: str) -> Any:
 
 def door(name: str) -> Any:
     return importlib.import_module(f"functions.{name}.app").handler
-
-
-def _fill() -> None:
-    dynamodb = boto3.client("dynamodb")
-    for definition in conftest.table_definitions():
-        dynamodb.create_table(**definition)
-    region = os.environ["AWS_DEFAULT_REGION"]
-    boto3.client("s3").create_bucket(
-        Bucket=os.environ["BUCKET"], CreateBucketConfiguration={"LocationConstraint": region}
-    )
-    os.environ["VAULT_KEY"] = boto3.client("kms").create_key()["KeyMetadata"]["Arn"]
-    secrets = boto3.client("secretsmanager")
-    for setting in conftest.SECRETS:
-        ring = {"current": "1", "1": f"{setting}-".ljust(64, "x")}
-        secrets.create_secret(Name=os.environ[setting], SecretString=json.dumps(ring))
-    sqs = boto3.client("sqs")
-    for queue in conftest.QUEUES:
-        url = sqs.create_queue(QueueName=f"kaquan-test-{queue}")["QueueUrl"]
-        os.environ[queue.upper().replace("-", "_") + "_QUEUE"] = url
