@@ -135,5 +135,5 @@ def _snapshots(template: dict[str, Any], memory: dict[str, int]) -> float:
 
 
 def _shown(what: str, parts: dict[str, float]) -> str:
-    lines = [(f"US dollars for {what}", ""), *((name, f"{value:.4f}") for name, value in parts.items())]
-    return columns([*lines, ("together", f"{sum(parts.values()):.4f}")], right=(1,))
+    lines = [(name, f"{value:.4f}") for name, value in [*parts.items(), ("together", sum(parts.values()))]]
+    return f"US dollars for {what}:\n" + columns(lines, right=(1,))
