@@ -88,7 +88,8 @@ check: .venv/.ready  ## the fast part: lint, types, arrows, unit tests
 
 .PHONY: test
 test: setup check lint-templates  ## everything
-	@$(BIN)/pytest tests --ignore=tests/unit
+	@$(BIN)/pytest tests --ignore=tests/unit --ignore=tests/journeys --numprocesses=auto --dist=worksteal
+	@$(BIN)/pytest tests/journeys  # one deployed stack for all of them, so one process
 
 .PHONY: lint-templates
 lint-templates: setup
@@ -101,7 +102,8 @@ contract: .venv/.ready  ## write infra/openapi.json and infra/gateway.json anew 
 
 .PHONY: soak
 soak: setup  ## the seeded campaigns at full size
-	@SCALE=$${SCALE:-20} $(BIN)/pytest tests --timeout=3600
+	@SCALE=$${SCALE:-20} $(BIN)/pytest tests --ignore=tests/journeys --timeout=3600 --numprocesses=auto --dist=worksteal
+	@SCALE=$${SCALE:-20} $(BIN)/pytest tests/journeys --timeout=3600
 
 .PHONY: bench
 bench: setup  ## measure; a table, and .bench/results.json
