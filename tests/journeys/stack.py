@@ -289,6 +289,19 @@ class Stack:
             for url, value in before.items():
                 sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": value})
 
+    @contextmanager
+    def paused(self, step: str) -> Iterator[None]:
+        """The step's messages wait: its function is not woken."""
+        functions = self.client("lambda")
+        (mapping,) = functions.list_event_source_mappings(FunctionName=f"kaquan-{self.stage}-{step}")[
+            "EventSourceMappings"
+        ]
+        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+        try:
+            yield
+        finally:
+            functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+
     def until(self, order_id: str, *wanted: str, seconds: float = 60) -> str:
         """Wait until an order has one of these statuses."""
         last = ""

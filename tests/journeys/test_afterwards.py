@@ -110,14 +110,14 @@ def test_no_code_and_no_contact_lies_anywhere_in_clear(stack: Stack) -> None:
     issued = [code for code in stack.canaries.codes if "CANARY" not in code]
     ours = re.compile("|".join(re.escape(code) for code in issued).encode(), re.IGNORECASE) if issued else CANARY
 
-    places, leaks = 0, []
+    kinds, leaks = set(), []
     for place, content in everything_stored(stack):
-        places += 1
+        kinds.add(place.partition(" ")[0])
         for text in readings(content):
             found = {match.decode() for match in [*CANARY.findall(text), *ours.findall(text)]}
             leaks += [(place, one) for one in found if {one, one.replace("-", "").upper()} & known]
     assert leaks == []
-    assert places > 1000
+    assert kinds >= {"table", "object", "log", "file"}
     # The scan would find them: this is what a supplier's file looks like in a request that was logged.
     file = base64.b64encode("\n".join(sorted(stack.canaries.codes)).encode())
     assert any(CANARY.search(text) for text in readings(b'{"content": "' + file + b'"}'))

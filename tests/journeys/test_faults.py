@@ -55,9 +55,8 @@ def test_streams_may_lose_one_record_in_twenty_and_double_another(stack: Stack, 
         orders = at_once(lambda buyer: buyer.place("L041"), buyers, 8)
         at_once(lambda pair: pair[0].pay(pair[1]), zip(buyers, orders, strict=True), 8)
         stack.all_delivered_in_time(orders)
-        came, went = lossy.records
-    assert came >= 180, "placed, paid and cleared are three records of each order"
-    assert came != went
+    assert len(lossy.records) >= 180, "placed, paid and cleared are three records of each order"
+    assert {0, 1, 2} == set(lossy.records)
 
 
 def test_conflicts_throttling_stale_indexes_and_half_done_batches_change_no_result(stack: Stack) -> None:
@@ -76,3 +75,19 @@ def test_conflicts_throttling_stale_indexes_and_half_done_batches_change_no_resu
         stack.all_delivered_in_time(orders)
         shown = at_once(lambda pair: pair[0].reveal(pair[1]), zip(buyers, orders, strict=True), 8)
     assert sorted(code for pair in shown for code in pair) == sorted(codes)
+
+
+def test_an_order_that_nothing_moves_becomes_a_task_and_goes_on_when_the_step_does(stack: Stack) -> None:
+    stack.stock("L040", 1)
+    buyer = stack.buyer()
+    order = buyer.place("L040")
+    with stack.paused("risk-checks"):
+        buyer.pay(order)
+        stack.until(order.order_id, "paid")
+        for times in range(7):
+            stack.deadlines(200 * (times + 1))
+        tasks = stack.console("GET", "/tasks", role="auditor").body["tasks"]
+        (task,) = [task for task in tasks if task["order_id"] == order.order_id]
+        assert task["kind"] == "order_stuck"
+    stack.until(order.order_id, "delivered")
+    assert stack.entries(order.order_id) == {"payment": 1, "delivery": 1}

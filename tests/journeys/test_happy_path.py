@@ -29,3 +29,17 @@ def test_a_card_goes_from_file_to_buyer_to_books(stack: Stack) -> None:
     assert [balance["amount_minor"] for balance in statement["trial_balance"]] == [0]
     (row,) = [row for row in statement["rows"] if row["sku"] == "G020" and row["channel"] == "shop"]
     assert row["sales"]["amount_minor"] >= 9700
+
+
+def test_an_order_of_several_lines_and_lots_is_delivered_whole(stack: Stack) -> None:
+    codes = {*stack.stock("G019", 1), *stack.stock("G019", 1), *stack.stock("E068", 1)}  # each import is a lot
+    buyer = stack.buyer(email=stack.canaries.email())
+    lines = [{"sku": "G019", "quantity": 2}, {"sku": "E068", "quantity": 1}, {"sku": "C061", "quantity": 1}]
+    order = buyer.place("", lines=lines)
+    buyer.pay(order)
+    stack.until(order.order_id, "delivered")
+
+    shown = buyer.reveal(order)
+    assert len(shown) == 4
+    assert codes < set(shown)
+    assert stack.entries(order.order_id) == {"payment": 1, "delivery": 1}

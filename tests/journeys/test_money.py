@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from tests.journeys import books
 from tests.journeys.stack import Buyer, Order, Stack, at_once, persistently, wait_for
+
+LIMITED = "B073"  # a thousand codes of it are made, and no more
 
 
 def given_back(stack: Stack, order: Order) -> list[int]:
@@ -112,6 +116,64 @@ def test_a_silent_payment_is_found_by_asking(stack: Stack) -> None:
     buyer.pay(order, "silent")
     stack.deadlines(2.1)
     stack.until(order.order_id, "delivered")
+
+
+def test_money_found_while_its_order_is_cancelled_takes_another_card(stack: Stack) -> None:
+    stack.stock("V006", 1)
+    buyer = stack.buyer()
+    order = buyer.place("V006")
+    buyer.pay(order, "silent")
+    stack.provider.misbehave(stack.provider.url, "payments", "slow", seconds=2)
+    looked = ("kaquan-local-deadlines", "dynamodb:GetItem", "kaquan-local-payments")
+    before = stack.weather.times(*looked)
+    with ThreadPoolExecutor(1) as aside:
+        asking = aside.submit(stack.deadlines, 2.1)
+        wait_for(lambda: stack.weather.times(*looked) > before, "the owner of time to ask the provider")
+        assert buyer.cancel(order).body["status"] == "cancelled"
+        asking.result()
+    stack.until(order.order_id, "delivered")
+    assert stack.entries(order.order_id) == {"payment": 1, "delivery": 1}
+
+
+@pytest.mark.parametrize("sku", ["V006", LIMITED])
+def test_an_order_that_is_refunded_before_it_is_delivered_gives_back_what_it_held(stack: Stack, sku: str) -> None:
+    if sku != LIMITED:
+        stack.stock(sku, 1)
+    buyer, before = stack.buyer(), quota(stack)
+    order = buyer.place(sku)
+    with stack.paused("card-dispatch"):
+        buyer.pay(order)
+        stack.until(order.order_id, "cleared")
+        reply = stack.console("POST", f"/orders/{order.order_id}/refunds", {"reason": "waits too long"}, role="finance")
+        assert reply.status == 201, reply.body
+        stack.until(order.order_id, "refunded")
+    assert given_back(stack, order) == [order.total]
+    assert quota(stack) == before
+    assert not [card for card in stack.table("cards") if card.get("order_id") == order.order_id]
+
+
+def test_a_limited_issue_counts_what_is_placed_and_nothing_that_ended_without_a_code(stack: Stack) -> None:
+    before = quota(stack)
+    cancelled, expired, refused = (stack.buyer() for _ in range(3))
+    orders = [buyer.place(LIMITED) for buyer in (cancelled, expired, refused)]
+    assert quota(stack) == before + 3
+    assert cancelled.cancel(orders[0]).status == 200
+    stack.deadlines(16)
+    assert quota(stack) == before
+
+    denied = {"kind": "phone", "value": refused.contact["phone"], "verdict": "deny", "reason": "known", "days": 1}
+    assert stack.console("POST", "/lists", denied, role="operator").status == 201
+    expired.pay(orders[1])
+    refused.pay(orders[2])
+    assert stack.until(orders[1].order_id, "delivered", "refunded") == "delivered"
+    stack.until(orders[2].order_id, "refunded")
+    assert quota(stack) == before + 1
+    assert len(expired.reveal(orders[1])) == 1
+
+
+def quota(stack: Stack) -> int:
+    """How many codes of the limited issue are promised or made."""
+    return sum(int(item["used"]) for item in stack.table("lots") if item["lot_id"] == f"quota#{LIMITED}")
 
 
 def large_order(stack: Stack) -> tuple[Buyer, Order, str]:

@@ -31,11 +31,10 @@ class Fault:
         return (self.folder / f"struck-{self.id}").exists()
 
     @property
-    def records(self) -> tuple[int, int]:
-        """Of streams: how many records came, how many of them were handed on."""
-        path = self.folder / f"lost-{self.id}"
-        lines = path.read_text().split() if path.exists() else []
-        return sum(map(int, lines[::2])), sum(map(int, lines[1::2]))
+    def records(self) -> list[int]:
+        """Of streams: how often each record that came was handed on."""
+        path = self.folder / f"weather-{self.id}"
+        return [int(count) for count in path.read_text().split()] if path.exists() else []
 
 
 @dataclass
@@ -51,9 +50,15 @@ class Weather:
 
     def calls(self) -> set[Call]:
         """Every kind of call seen so far."""
+        return {Call(**json.loads(line)) for line in set(self._lines())}
+
+    def times(self, *call: str) -> int:
+        """How often this function has called this action on this resource."""
+        return sum(tuple(json.loads(line).values()) == call for line in self._lines())
+
+    def _lines(self) -> list[str]:
         path = self.folder / "calls.jsonl"
-        lines = set(path.read_text().splitlines()) if path.exists() else set()
-        return {Call(**json.loads(line)) for line in lines}
+        return path.read_text().splitlines() if path.exists() else []
 
     @contextmanager
     def death(self, function: str, after: int, about: str = "") -> Iterator[Fault]:

@@ -176,16 +176,14 @@ def wrap_calls():
     return faults
 
 
-def lossy(records, fault):
-    """Some records lost and some twice; which, hangs on the record alone, so that a retry sees the same weather."""
+def copies(record, fault):
+    """0 for a lost record, 2 for a doubled one; which, hangs on the record alone: a retry sees the same weather."""
     import zlib
 
-    for record in records:
-        number = zlib.crc32(f"{fault['seed']} {record.get('eventID')}".encode()) % 1000
-        if number >= fault["drop"] * 1000:
-            yield record
-        if number >= 1000 - fault["double"] * 1000:
-            yield record
+    number = zlib.crc32(f"{fault['seed']} {record.get('eventID')}".encode()) % 1000
+    if number < fault["drop"] * 1000:
+        return 0
+    return 2 if number >= 1000 - fault["double"] * 1000 else 1
 
 
 def wrap_handler(faults):
@@ -201,10 +199,10 @@ def wrap_handler(faults):
             def handler(event, context):
                 Invocation.text, Invocation.writes = json.dumps(event), 0
                 for fault in faults.of("streams"):
-                    kept = list(lossy(event["Records"], fault))
-                    with open(os.path.join(FOLDER, f"lost-{fault['id']}"), "a") as file:
-                        file.write(f"{len(event['Records'])} {len(kept)}\n")
-                    event = {**event, "Records": kept}
+                    counts = [(record, copies(record, fault)) for record in event["Records"]]
+                    with open(os.path.join(FOLDER, f"weather-{fault['id']}"), "a") as file:
+                        file.write("".join(f"{count}\n" for _, count in counts))
+                    event = {**event, "Records": [record for record, count in counts for _ in range(count)]}
                 return inner(event, context)
 
             module.handler = handler
