@@ -223,12 +223,9 @@ def claim(tx: records.Transaction, card_id: str, order_id: str) -> None:
 
 def reserve_quota(tx: records.Transaction, sku: str, count: int, limit: int) -> None:
     """Count codes to be made against a SKU's limit; the part that loses is named ``quota {sku}``."""
-    tx.update(
-        f"quota {sku}",
-        Quota(_quota(sku)),
-        [Quota.used.add(count)],
-        Quota.used.does_not_exist() | (Quota.used <= limit - count),
-    )
+    left = Quota.used <= limit - count
+    enough = left | Quota.used.does_not_exist() if count <= limit else left  # the first may not take too many either
+    tx.update(f"quota {sku}", Quota(_quota(sku)), [Quota.used.add(count)], enough)
 
 
 def return_quota(tx: records.Transaction, sku: str, count: int) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from pynamodb.attributes import (
     BinaryAttribute,
@@ -145,6 +145,24 @@ class Order:
     @property
     def card_ids(self) -> list[str]:
         return [str(card_id) for line in self.lines for card_id in line.card_ids]
+
+
+class Limited(NamedTuple):
+    """What an order takes of a limited SKU; `limit` is how many there will ever be."""
+
+    sku: str
+    quantity: int
+    limit: int
+
+
+def limited(lines: Iterable[Line]) -> list[Limited]:
+    """What the lines take of limited SKUs, each SKU once: a transaction may touch its count only once."""
+    taken: dict[str, Limited] = {}
+    for line in lines:
+        if line.quota is not None:
+            before = taken[line.sku].quantity if line.sku in taken else 0
+            taken[line.sku] = Limited(str(line.sku), before + int(line.quantity), int(line.quota))
+    return list(taken.values())
 
 
 def ref_key(caller: str, client_ref: str) -> str:

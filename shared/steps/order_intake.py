@@ -164,8 +164,8 @@ def _place_new(
                 for line in lines:
                     for card_id in line.card_ids:
                         inventory.hold(tx, card_id, str(line.sku), order_id)
-                    if line.quota:
-                        inventory.reserve_quota(tx, str(line.sku), int(line.quantity), int(line.quota))
+                for taken in orders.limited(lines):
+                    inventory.reserve_quota(tx, *taken)
             break
         except Lost as lost:
             if "ref" in lost.failed and orders.referred(str(ref.order_id)):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,8 @@ from shared.ledger import records as ledger
 from shared.payments import records as payments
 from shared.steps import settlement
 from tests.shop import Placed, Shop
+
+ROOT = Path(__file__).parents[2]
 
 
 def trial_balance() -> dict[str, int]:
@@ -64,6 +68,35 @@ def test_a_limited_issue_ends_at_its_limit_and_a_cancelled_order_gives_its_share
     assert shop.place("B073").body["code"] == "out_of_stock"
     shop.call("POST", f"/orders/{orders[0].order_id}/cancel", token=orders[0].token)
     assert shop.place("B073").status == 201
+
+
+def sell_limited(shop: Shop, limit: int) -> None:
+    """Put B900 on sale: codes we issue, so many of them and no limit per order."""
+    head = (ROOT / "infra/local/sample/catalogue.csv").read_text("utf-8-sig").splitlines()[0]
+    row = f"B900,服务预约,自营,数字藏品·海市,限量{limit},issued,19.90,19.90,3.00,,,,限量"
+    content = base64.b64encode(f"{head}\n{row}\n".encode()).decode()
+    assert shop.call("POST", "/console/catalogue", {"content": content}, groups="owner").body["created"] == 1
+
+
+@pytest.mark.parametrize("limit", [0, 2])
+def test_not_even_the_first_order_goes_over_a_limit(shop: Shop, limit: int) -> None:
+    sell_limited(shop, limit)
+    assert shop.place("B900", limit + 1).body["code"] == "out_of_stock"
+
+
+def test_a_limited_sku_on_two_lines_is_counted_once_for_both(shop: Shop) -> None:
+    sell_limited(shop, 5)
+    twice = [{"sku": "B900", "quantity": 2}, {"sku": "B900", "quantity": 1}]
+    order = shop.placed("B900", lines=twice)
+    assert inventory.Quota.get("quota#B900").used == 3
+    assert shop.place("B900", lines=twice).body["code"] == "out_of_stock"
+
+    cancel(shop, order)
+    assert inventory.Quota.get("quota#B900").used == 0
+    shop.pay(order)
+    shop.pump()
+    assert shop.status(order) == "delivered"
+    assert inventory.Quota.get("quota#B900").used == 3
 
 
 def test_the_same_notification_fifty_times_pays_once(shop: Shop) -> None:
