@@ -13,10 +13,9 @@ from infra.local.cloud import LocalCloud
 from infra.local.sandbox import SandboxProvider
 from tests.conftest import ENVIRONMENT
 from tests.journeys import books
-from tests.journeys.stack import Stack, wait_for
+from tests.journeys.stack import CATALOGUE, Stack, wait_for
 from tests.journeys.weather import Weather
 
-ROOT = Path(__file__).parents[2]
 STAGE = "local"  # the stage on which X-Forwarded-For tells buyers apart
 RETRY_AFTER = (0.5, 1, 2, 4, 8)  # seconds: the provider's patience, shortened
 NOTIFIED_AT_ONCE = 8  # each notification under way is a process here
@@ -60,7 +59,7 @@ def stack(local_cloud: LocalCloud) -> Iterator[Stack]:
     with SandboxProvider(books, secret, port=port, retry_after=RETRY_AFTER, at_once=NOTIFIED_AT_ONCE) as provider:
         weather = Weather(cloud.state_dir.parent / "shim")
         stack = Stack(cloud, STAGE, outputs, weather, provider, secret)
-        content = base64.b64encode((ROOT / "infra/local/sample/catalogue.csv").read_bytes()).decode()
+        content = base64.b64encode(CATALOGUE.read_bytes()).decode()
         report = stack.console("POST", "/catalogue", {"content": content})
         assert report.status == 200, report.body
         yield stack

@@ -23,11 +23,12 @@ from typing import Any, TypeVar
 import urllib3
 from boto3.dynamodb.types import TypeDeserializer
 
-from infra.local.cloud import LocalCloud
+from infra.local.cloud import ROOT, LocalCloud
 from infra.local.logins import logins, token
 from infra.local.sandbox import SandboxProvider
 from tests.journeys.weather import Weather
 
+CATALOGUE = ROOT / "infra/local/sample/catalogue.csv"
 SCALE = int(os.environ.get("SCALE", "1"))
 CONNECTIONS = 32  # more only make more workers of 70 MB each
 TOKEN_LIFE = 600  # seconds: below the quarter of an hour that Cognito gives
@@ -333,7 +334,7 @@ class Stack:
             raise AssertionError(f"{error}: {stuck}") from None
         return found
 
-    def all_delivered_in_time(self, orders: Sequence[Order], seconds: float = 180) -> None:
+    def all_delivered_in_time(self, orders: Sequence[Order], seconds: float = 180 * SCALE) -> None:
         """Wait for all these; whenever nothing moves any more, three minutes pass and the owner of time looks."""
         deadline, minutes, before = time.monotonic() + seconds, 0, {"": ""}
         while before:

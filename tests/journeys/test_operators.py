@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import urllib.request
 from datetime import UTC, datetime, timedelta
 
 from shared.kernel import clock
-from tests.journeys.stack import Stack, wait_for
+from tests.journeys.stack import CATALOGUE, Stack, wait_for
 
 
 def test_nobody_enters_the_console_without_a_token_of_this_pool(stack: Stack) -> None:
@@ -99,6 +100,27 @@ def test_the_catalogue_shows_what_can_be_had(stack: Stack) -> None:
     assert {sku["sku"]: sku["available"] for sku in shown} == {"E069": True, "L045": False}
     assert stack.call("GET", "/health").body["status"] == "ok"
     assert stack.call("POST", "/webhooks/suppliers/nobody", {}).status == 404
+
+
+def test_a_changed_price_is_charged_to_nobody_who_saw_another(stack: Stack) -> None:
+    stack.stock("L043", 1)
+    buyer = stack.buyer()
+    seen = buyer.call("POST", "/quotes", {"lines": [{"sku": "L043", "quantity": 1}]}).body
+    assert seen["total"]["amount_minor"] == 790
+
+    sample = CATALOGUE.read_text(encoding="utf-8-sig")
+    (line,) = [line for line in sample.splitlines() if line.startswith("L043,")]
+    dearer = sample.replace(line, line.replace(",7.90,", ",8.90,"))
+    for text, price in ((dearer, 890), (sample, 790)):
+        content = base64.b64encode(text.encode()).decode()
+        report = stack.console("POST", "/catalogue", {"content": content}, role="operator").body
+        assert (report["created"], report["changed"], report["refused_count"]) == (0, 1, 0)
+        assert buyer.try_to_place("L043", quote_hash=seen["quote_hash"]).code == "price_changed"
+        quote = buyer.call("POST", "/quotes", {"lines": [{"sku": "L043", "quantity": 1}]}).body
+        assert quote["total"]["amount_minor"] == price
+    order = buyer.place("L043", quote_hash=quote["quote_hash"])
+    assert order.total == 790
+    buyer.cancel(order)
 
 
 def test_an_address_that_guesses_tokens_is_stopped_and_learns_nothing(stack: Stack) -> None:

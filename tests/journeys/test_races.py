@@ -37,7 +37,7 @@ def test_two_hundred_buyers_get_fifty_cards_and_each_card_has_one_owner(stack: S
     assert len(won) == CARDS
     assert set(lost) == {(409, "out_of_stock")}
 
-    ends = stack.all_settled([order.order_id for _, order in won], seconds=120)
+    ends = stack.all_settled([order.order_id for _, order in won], seconds=120 * SCALE)
     assert set(ends.values()) == {"delivered"}
     revealed = [code for one in at_once(lambda pair: pair[0].reveal(pair[1]), won) for code in one]
     assert len(revealed) == CARDS
@@ -75,6 +75,8 @@ def test_cancelling_races_paying_and_every_order_ends_with_cards_or_with_money_b
     chance.shuffle(entrants)
     snatched = [order for order in at_once(lambda one: race(one) if one else snatch(), entrants) if order]
 
-    ends = stack.all_settled([order.order_id for order in [*(order for _, order in placed), *snatched]], seconds=120)
+    ends = stack.all_settled(
+        [order.order_id for order in [*(order for _, order in placed), *snatched]], seconds=120 * SCALE
+    )
     # All of them paid: whoever has no cards has the money back, which `sound_books` counts at the provider.
     assert set(ends.values()) <= {"delivered", "refunded"}
