@@ -1,4 +1,4 @@
-"""The pages that a person sees: pay, result, refusal. Chinese and English are both in the page; one is shown."""
+"""The pages that a person sees: front, pay, result, refusal. Chinese and English are both in the page; one is shown."""
 
 from __future__ import annotations
 
@@ -118,6 +118,18 @@ _REFUSALS = {
         "The same payment was asked for with another amount or currency. Nothing was charged.",
     ),
 }
+
+
+def front_page(lang: str, nonce: str) -> bytes:
+    """For whoever opens the bare address: where pay pages come from."""
+    inner = (
+        '<div class="card"><div class="bill">'
+        f'<h1 class="said">{_say("每个订单有自己的付款页", "Every order has a pay page of its own")}</h1>'
+        '<p class="then">'
+        + _say("链接随下单结果返回。想试一试，请运行：", "Its link comes with the placed order. To try one, run:")
+        + '</p><p class="then"><code>.venv/bin/python -m infra.local.shop buy V006</code></p></div></div>'
+    )
+    return _page(inner, lang, nonce)
 
 
 def refusal_page(reason: str, lang: str, nonce: str) -> bytes:

@@ -87,6 +87,8 @@ class Door(BaseHTTPRequestHandler):
             body = self._body()
             if path == "/pay":
                 reply: Reply | None = self._pay(body)
+            elif path == "/" and self.command == "GET":
+                reply = self._front()
             elif path.startswith("/api/"):
                 reply = self._api(path, body)
             elif path == "/faults" and self.command == "POST":
@@ -140,6 +142,10 @@ class Door(BaseHTTPRequestHandler):
         """Dropped, as it may quote a request line."""
 
     # -- pay page --------------------------------------------------------------------------------------------------
+
+    def _front(self) -> Reply:
+        nonce = secrets.token_urlsafe(12)
+        return _html(200, pages.front_page(_language(self.headers.get("Accept-Language", "")), nonce), nonce)
 
     def _pay(self, body: bytes) -> Reply:
         form = dict(parse_qsl(body.decode("utf-8", "replace"))) if self.command == "POST" else {}
