@@ -65,7 +65,7 @@ def build_and_deploy(run: Run) -> str:
         "region": cloud.REGION,
         "cloud_port": run.cloud.port,
     }
-    return f"{STACK} is up to date" if changed else "nothing has changed"
+    return f"{STACK} is deployed" if changed else "nothing has changed"
 
 
 def check_health(run: Run) -> str:
@@ -110,7 +110,7 @@ def state_the_day(run: Run) -> str:
     run.statement = shop.operator(run.cloud, run.outputs).call("GET", f"/console/settlement/{today}")
     if any(amount["amount_minor"] for amount in run.statement["trial_balance"]):
         raise Failed("the trial balance is not 0: " + "; ".join(shop.statement_lines(run.statement)))
-    return f"{today}, trial balance 0"
+    return f"{today} in Shanghai, trial balance 0"
 
 
 STEPS: list[tuple[str, Step]] = [
@@ -134,11 +134,14 @@ def start() -> None:
     (HOME / "outputs.json").write_text(json.dumps(run.outputs, indent=2, ensure_ascii=False) + "\n")
     print("\n" + "\n".join(shop.statement_lines(run.statement)))
     print(f"\nKaquan is ready after {time.monotonic() - began:.1f} s\n")
-    print(f"  API      {run.outputs['api_url']}")
-    print(f"  sandbox  {run.outputs['sandbox_url']}")
+    print(f"  API       {run.outputs['api_url']}")
+    print(f"  products  {run.outputs['api_url']}/products")
+    print(f"  sandbox   {run.outputs['sandbox_url']}")
+    print("\n  logins of the console API, which has no pages yet:")
     for login in run.outputs["logins"]:
-        print(f"  {login['role']:<8} {login['username']}  {login['password']}")
-    print("\n  The same in .local/outputs.json. `make stop` stops it, `make reset` forgets everything.")
+        print(f"  {login['role']:<9} {login['username']:<22} {login['password']}")
+    print(f"\n  To buy a card yourself, say: .venv/bin/python -m infra.local.shop buy {FIRST_SOLD}")
+    print("  All this is in .local/outputs.json. `make stop` keeps the state, `make reset` forgets it.")
 
 
 def stop() -> None:
@@ -213,7 +216,8 @@ def main(command: str = "start") -> int:
         {"start": start, "stop": stop, "reset": reset}[command]()
     except Failed as failure:
         print(f"\n{failure}", file=sys.stderr)
-        print("\nIf this makes no sense, `make reset` and `make run` start afresh.", file=sys.stderr)
+        print("\nThe state is kept, and `make run` tries again. If nothing else helps: `make reset`", file=sys.stderr)
+        print("starts afresh, but forgets every card and order of the local cloud.", file=sys.stderr)
         return 1
     return 0
 
