@@ -44,7 +44,8 @@ Step = Callable[[Run], str]
 def start_cloud(run: Run) -> str:
     if os.environ.get("PORT", str(run.cloud.port)) != str(run.cloud.port):
         raise Failed(
-            f"this cloud lives on port {run.cloud.port} and its state is full of that; `make reset` lets it move"
+            f"the local cloud of this folder was made for port {run.cloud.port} and cannot move: leave PORT out,"
+            " or start afresh on another port with `make reset`, which forgets everything"
         )
     started = run.cloud.start()
     (run.cloud.state_dir / "port").write_text(str(run.cloud.port))

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.local import cloud
 from infra.local.background import Failed, wait_until
@@ -122,8 +122,8 @@ def operator(run: LocalCloud, outputs: Mapping[str, Any], role: str = "owner") -
     login = next(Login(**login) for login in outputs["logins"] if login["role"] == role)
     try:
         return Shop(outputs["api_url"], token(run, outputs["console_client_id"], login))
-    except BotoCoreError:
-        raise Failed("the local cloud does not answer: `make run` starts it") from None
+    except (BotoCoreError, ClientError):
+        raise Failed(f"no local cloud of this folder answers at {run.url}: `make run` starts it") from None
 
 
 def money(amount: Mapping[str, Any]) -> str:
