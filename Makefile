@@ -25,9 +25,10 @@ setup: .venv/.ready $(SAM_ENV)/.ready  ## install everything that is needed, fro
 
 .venv/.ready: $(LOCK)/uv.txt $(LOCK)/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
-	  { echo "Kaquan needs Python 3.11, 3.12 or 3.13: install one and say make PYTHON=python3.13 …"; exit 1; }
+	  { echo "Kaquan needs Python 3.11, 3.12 or 3.13: install one, then make run PYTHON=python3.13"; exit 1; }
 	@echo "installing the Python packages of $(LOCK)/dev.txt into .venv"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || { rm -rf .venv; \
+	  echo "$(PYTHON) cannot make a virtual environment: install its venv package (Debian: python3-venv), then try again"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)/uv.txt
 	@VIRTUAL_ENV=.venv $(UV) pip sync --quiet --require-hashes $(LOCK)/dev.txt $(LOCK)/uv.txt
 	@touch $@
@@ -68,6 +69,8 @@ reset:  ## stop the local cloud and forget everything it held
 .PHONY: deploy
 deploy: setup  ## build for AWS and deploy with your AWS credentials: STAGE=dev|prod|…
 	@[[ $(STAGE) != local ]] || { echo "stage local belongs to make run"; exit 1; }
+	@$(BIN)/python -c 'import boto3, sys; me = boto3.Session(); sys.exit(not (me.region_name and me.get_credentials()))' || \
+	  { echo "say which AWS account and region: AWS_PROFILE or AWS_ACCESS_KEY_ID…, and AWS_REGION"; exit 1; }
 	@$(SAM) build --template-file template.yaml --build-dir .local/aws/$(STAGE) --parallel
 	@$(SAM) deploy --template-file .local/aws/$(STAGE)/template.yaml --stack-name kaquan-$(STAGE) \
 	  --resolve-s3 --s3-prefix kaquan-$(STAGE) --capabilities CAPABILITY_IAM CAPABILITY_NAMED_IAM CAPABILITY_AUTO_EXPAND \

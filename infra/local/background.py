@@ -69,7 +69,10 @@ class Background:
         self.stop()
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                raise Failed(f"port {self.port} is taken by another program: stop that one, or choose another port")
+                raise Failed(
+                    f"port {self.port} is taken by another program: stop that one. "
+                    "A first run may also take another port: PORT=4700 make run"
+                )
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             child = subprocess.Popen(

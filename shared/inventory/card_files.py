@@ -398,10 +398,10 @@ def _parts_by_blanks(text: str, shape: Shape | None) -> list[str]:
 
 def _card(line: int, fields: _Fields, sku: str | None, as_of: date, sku_days: Mapping[str, int | None]) -> Card:
     row_sku = codes.shown(fields.sku) or sku
-    if row_sku is None or row_sku not in sku_days:
-        raise Unfit("unknown_sku")
     if sku is not None and row_sku != sku:
         raise Unfit("other_sku")
+    if row_sku is None or row_sku not in sku_days:
+        raise Unfit("unknown_sku")
     return Card(
         line=line,
         sku=row_sku,

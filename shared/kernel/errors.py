@@ -72,8 +72,8 @@ class WrongMethod(Refusal):
 
 class WrongMediaType(Refusal):
     code, status = "unsupported_media_type", 415
-    zh = "不支持的内容类型。"
-    en = "That content type is not taken here."
+    zh = "请以 application/json 发送。"
+    en = "Send application/json."
 
 
 class NotSignedIn(Refusal):

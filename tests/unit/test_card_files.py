@@ -211,7 +211,7 @@ def test_a_pair_in_one_cell_is_read_when_the_shape_is_stated_and_refused_otherwi
 def test_rows_take_the_sku_of_the_import_and_may_not_name_another() -> None:
     lines = "SKU编码,卡密", ",AAAA", "G020,BBBB", "V001,CCCC", "NOPE,DDDD"
 
-    assert read_as(table_of(*lines, sku="G020")) == [(None, "AAAA"), (None, "BBBB"), "other_sku", "unknown_sku"]
+    assert read_as(table_of(*lines, sku="G020")) == [(None, "AAAA"), (None, "BBBB"), "other_sku", "other_sku"]
     assert read_as(table_of(*lines[:2])) == ["unknown_sku"]
     assert read_as(rows_of("AAAA", sku=None)) == ["unknown_sku"]
 
