@@ -1,7 +1,7 @@
 """HTTP: the operators' API."""
 
 from shared.catalog.contract import ImportCatalogue, ImportReport
-from shared.catalog.errors import UnknownSku, UnreadableFile, WrongColumns
+from shared.catalog.errors import NotForSale, UnknownSku, UnreadableFile, WrongColumns
 from shared.inventory.contract import CardImportReport, ImportCards
 from shared.kernel import clock
 from shared.kernel.errors import Busy, InvalidRequest, NotFound
@@ -39,7 +39,11 @@ def import_catalogue(body: ImportCatalogue) -> ImportReport:
 
 @app.route("/console/cards", methods=["POST"])
 @answers(
-    CardImportReport, takes=ImportCards, permission=may("cards.import"), refusals=(UnknownSku, Busy), body_max=FILE_MAX
+    CardImportReport,
+    takes=ImportCards,
+    permission=may("cards.import"),
+    refusals=(UnknownSku, NotForSale, Busy),
+    body_max=FILE_MAX,
 )
 def import_cards(body: ImportCards) -> CardImportReport:
     """Import a card file; running it again takes in only what is missing."""
@@ -54,7 +58,9 @@ def show_order(order_id: str) -> ConsoleOrderView:
 
 
 @app.route("/console/orders/{order_id}/refunds", methods=["POST"])
-@answers(RefundView, status=201, takes=RequestRefund, permission=may("refunds.create"), refusals=(NotFound, NotOpen))
+@answers(
+    RefundView, status=201, takes=RequestRefund, permission=may("refunds.create"), refusals=(NotFound, NotOpen, Busy)
+)
 def refund_order(order_id: str, body: RequestRefund, caller: Caller) -> RefundView:
     """Request the refund of a whole order."""
     return console.refund(order_id, body, caller.name, clock.now())
@@ -68,14 +74,14 @@ def list_reviews() -> ReviewList:
 
 
 @app.route("/console/reviews/{review_id}/approve", methods=["POST"])
-@answers(ReviewView, takes=Decide, permission=may("reviews.decide"), refusals=(NotFound, ReviewDecided))
+@answers(ReviewView, takes=Decide, permission=may("reviews.decide"), refusals=(NotFound, ReviewDecided, Busy))
 def approve_review(review_id: str, body: Decide, caller: Caller) -> ReviewView:
     """Let the order go on."""
     return console.review_view(risk_checks.approve(review_id, caller.name, body.note, clock.now()))
 
 
 @app.route("/console/reviews/{review_id}/refuse", methods=["POST"])
-@answers(ReviewView, takes=Decide, permission=may("reviews.decide"), refusals=(NotFound, ReviewDecided))
+@answers(ReviewView, takes=Decide, permission=may("reviews.decide"), refusals=(NotFound, ReviewDecided, Busy))
 def refuse_review(review_id: str, body: Decide, caller: Caller) -> ReviewView:
     """Send the money back."""
     return console.review_view(risk_checks.refuse(review_id, caller.name, body.note, clock.now()))

@@ -63,7 +63,7 @@ def look_up(order_id: str, caller: Caller) -> OrderView:
     status=201,
     takes=ChangePayment,
     secured="buyer",
-    refusals=(*GUARDED, NotOpen, UnknownMethod, TooManyPayments),
+    refusals=(*GUARDED, NotOpen, UnknownMethod, TooManyPayments, Busy),
 )
 def change_payment(order_id: str, body: ChangePayment, caller: Caller, idempotency_key: str) -> PaymentView:
     """Pay another way."""
@@ -72,7 +72,7 @@ def change_payment(order_id: str, body: ChangePayment, caller: Caller, idempoten
 
 
 @app.route("/orders/{order_id}/cancel", methods=["POST"])
-@answers(OrderView, secured="buyer", refusals=(*GUARDED, NotOpen))
+@answers(OrderView, secured="buyer", refusals=(*GUARDED, NotOpen, Busy))
 def cancel(order_id: str, caller: Caller) -> OrderView:
     """Cancel an unpaid order."""
     access.check(order_id, caller, clock.now())

@@ -124,10 +124,13 @@ def open_payment(
 
 
 def payment(payment_id: str) -> Payment:
+    """The attempt, or UnknownPayment; money and refunds lie in the same table, and one of those is none."""
     try:
-        return Payment.get(payment_id, consistent_read=True)
+        if payment_id.startswith("pay_"):
+            return Payment.get(payment_id, consistent_read=True)
     except Payment.DoesNotExist:
-        raise UnknownPayment from None
+        pass
+    raise UnknownPayment
 
 
 def money_id(provider: str, provider_no: str) -> str:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 
-from shared.kernel import clock, records, settings
+from shared.kernel import clock, ids, records, settings
 from shared.kernel.errors import NotFound
 
 OPEN = "open#review"
@@ -144,11 +144,13 @@ def open_review(
 
 
 def review(review_id: str) -> Review:
+    """The review, or NotFound; the lists lie in the same table, and an entry of theirs is none."""
     try:
-        found = Review.get(review_id, consistent_read=True)
+        if ids.is_id("rev", review_id):
+            return Review.get(review_id, consistent_read=True)
     except Review.DoesNotExist:
-        raise NotFound from None
-    return found
+        pass
+    raise NotFound
 
 
 def close_review(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from shared.kernel import ids
+from shared.kernel.errors import Busy
 from shared.kernel.records import Lost, Transaction
 from shared.kernel.telemetry import count, logger
 from shared.ledger import posting
@@ -73,7 +74,7 @@ def request(order: Order, reason: str, by: str, now: datetime) -> str:
         latest = orders.order_of(order.order_id)
         if latest.head.refund_id:
             return str(latest.head.refund_id)
-        raise NotOpen(order_status=latest.status) from None
+        raise (Busy() if latest.status in REFUNDABLE else NotOpen(order_status=latest.status)) from None
     return refund_id
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shared.inventory import records as inventory
+from shared.kernel.errors import Busy
 from shared.kernel.records import Lost, Transaction
 from shared.orders import records as orders
 from shared.orders.errors import NotOpen
@@ -10,7 +11,7 @@ from shared.orders.status import Status
 
 
 def close(order: orders.Order, how: Status) -> None:
-    """Cancel or expire an unpaid order and free what it held; NotOpen if it moved first."""
+    """Cancel or expire an unpaid order and free what it held; NotOpen if it moved elsewhere first."""
     if order.status is not Status.PLACED:
         raise NotOpen(order_status=order.status)
     try:
@@ -18,7 +19,11 @@ def close(order: orders.Order, how: Status) -> None:
             orders.move(tx, order.head, closed=how)
             free(tx, order)
     except Lost:
-        raise NotOpen(order_status=orders.head_of(order.order_id).status) from None
+        latest = Status(orders.head_of(order.order_id).status)
+        if latest is Status.PLACED:
+            raise Busy from None
+        if latest is not how:
+            raise NotOpen(order_status=latest) from None
 
 
 def free(tx: Transaction, order: orders.Order) -> None:

@@ -117,12 +117,11 @@ def change_payment(order_id: str, wanted: ChangePayment, caller: Caller, key: st
     head = orders.head_of(order_id)
     if Status(head.status) is not Status.PLACED:
         raise NotOpen(order_status=head.status)
-    current = str(head.payments[-1])
-    payment_id = _payment_id(order_id, key) if key else current
+    payment_id = _payment_id(order_id, key or provider.code)
     if payment_id not in head.payments:
         if len(head.payments) >= PAYMENTS_MAX:
             raise TooManyPayments(limit=PAYMENTS_MAX)
-        first = payments.payment(current)
+        first = payments.payment(str(head.payments[0]))
         try:
             with Transaction() as tx:
                 expires_at = clock.parse(str(head.expires_at))
@@ -131,8 +130,9 @@ def change_payment(order_id: str, wanted: ChangePayment, caller: Caller, key: st
                 )
                 orders.add_payment(tx, head, payment_id, provider.code)
         except Lost as lost:
-            if "payment" not in lost.failed:
-                raise NotOpen(order_status=orders.head_of(order_id).status) from None
+            if "payment" not in lost.refused:
+                latest = Status(orders.head_of(order_id).status)
+                raise (Busy() if latest is Status.PLACED else NotOpen(order_status=latest)) from None
     return payment_view(payments.payment(payment_id), caller, "")
 
 
@@ -144,7 +144,7 @@ def _place_new(
     if wanted.quote_hash and wanted.quote_hash != quoted.hash:
         raise PriceChanged(quote_hash=quoted.hash)
     order_id = str(ref.refers_to)
-    payment_id = _payment_id(order_id, "first")
+    payment_id = _payment_id(order_id, provider.code)
     head = _new_head(order_id, quoted, provider.code, payment_id, contact, caller, now)
     subject = quoted.lines[0].title[:60]
     lines = [_new_line(order_id, number, line, skus[line.sku]) for number, line in enumerate(quoted.lines, 1)]
@@ -259,6 +259,6 @@ def _available(sku: Sku, quantity: int, today: date) -> bool:
 
 
 def _payment_id(order_id: str, key: str) -> str:
-    """An attempt's id follows from its order and the caller's key, so that trying twice is trying once."""
+    """An attempt's id follows from its order and a key (the caller's, else the method): trying twice is trying once."""
     digest = hashlib.sha256(f"{order_id}|{key}".encode()).hexdigest()[:8]
     return f"pay_{order_id.removeprefix('ord_')}{digest}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from shared.kernel import clock, ids, settings
+from shared.kernel.errors import Busy
 from shared.kernel.records import Lost, Transaction
 from shared.kernel.telemetry import count, logger
 from shared.orders import records as orders
@@ -100,8 +101,8 @@ def _open_review(head: Head, verdict: Verdict, now: datetime) -> None:
 
 def _decide(review_id: str, state: ReviewState, by: str, note: str, now: datetime) -> risk.Review:
     review = risk.review(review_id)
-    if review.state == ReviewState.OPEN:
-        head = orders.head_of(str(review.order_id))
+    head = orders.head_of(str(review.order_id))
+    if review.state == ReviewState.OPEN and head.status == Status.REVIEW:
         decision = Decision.CLEARED if state is ReviewState.APPROVED else Decision.REFUSED
         try:
             with Transaction() as tx:
@@ -109,7 +110,9 @@ def _decide(review_id: str, state: ReviewState, by: str, note: str, now: datetim
                 risk.close_review(tx, review_id, state, by, note, now)
         except Lost:
             pass  # two people pressed at once; the first one's word is looked at below
-        review = risk.review(review_id)
+    review = risk.review(review_id)
+    if review.state == ReviewState.OPEN:
+        raise Busy
     if review.state != state:
         raise ReviewDecided(state=str(review.state))
     return review
