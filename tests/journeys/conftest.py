@@ -23,6 +23,7 @@ UNHURRIED = 120  # seconds: sixty processes share two cores here, where AWS give
 LAST = "test_afterwards.py"  # looks at what all the others have left behind
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses by the mark
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = [item for item in items if item.path.parent == Path(__file__).parent]
     for item in here:
