@@ -75,8 +75,9 @@ def change_payment(order_id: str, body: ChangePayment, caller: Caller, idempoten
 @answers(OrderView, secured="buyer", refusals=(*GUARDED, NotOpen, Busy))
 def cancel(order_id: str, caller: Caller) -> OrderView:
     """Cancel an unpaid order."""
-    access.check(order_id, caller, clock.now())
-    return order_intake.cancel(order_id)
+    now = clock.now()
+    access.check(order_id, caller, now)
+    return order_intake.cancel(order_id, now)
 
 
 handler = entry(app)

@@ -239,6 +239,16 @@ def look_again(head: Head, due_at: datetime, tries: int) -> None:
     )
 
 
+def rest(head: Head) -> None:
+    """Nothing more is waited for; raises Lost if the order moved meanwhile."""
+    records.update(
+        Head(head.order_id, HEAD),
+        [Head.due.remove(), Head.due_at.remove()],
+        (Head.version == head.version) & (Head.due_at == head.due_at),
+        "order",
+    )
+
+
 def add_payment(tx: records.Transaction, head: Head, payment_id: str, provider: str) -> None:
     """Make another attempt the current one of an order that is still to be paid; the loser is named ``order``."""
     tx.update(

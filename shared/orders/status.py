@@ -58,7 +58,10 @@ MOVES: Mapping[Status, frozenset[Status]] = MappingProxyType(
     }
 )
 
-NO_DEADLINE = frozenset({Status.EXPIRED, Status.CANCELLED, Status.DELIVERED, Status.REFUNDING, Status.REFUNDED})
+CLOSED = frozenset({Status.EXPIRED, Status.CANCELLED})
+"""Unpaid for good, as far as we know."""
+
+NO_DEADLINE = frozenset({Status.DELIVERED, Status.REFUNDING, Status.REFUNDED})
 """The order itself waits for nothing more; a refund under way carries its own deadline."""
 
 READABLE = frozenset({Status.DELIVERED, Status.PARTLY_DELIVERED})

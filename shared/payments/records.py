@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
@@ -229,10 +228,14 @@ def end_refund(tx: records.Transaction, asked: Refund, state: RefundState) -> No
     )
 
 
-def wait_for_refund(asked: Refund, state: RefundState, due_at: datetime) -> None:
-    """Not final yet: look again at `due_at`; raises Lost if somebody else has moved it."""
-    actions: list[Any] = [Refund.state.set(state), Refund.due_at.set(clock.iso(due_at)), Refund.tries.add(1)]
-    records.update(Refund(asked.id), actions, (Refund.state == asked.state) & (Refund.tries == asked.tries), "refund")
+def wait_for_refund(tx: records.Transaction, asked: Refund, state: RefundState, due_at: datetime) -> None:
+    """Not final yet: look again at `due_at`; the part that loses is named ``refund``."""
+    tx.update(
+        "refund",
+        Refund(asked.id),
+        [Refund.state.set(state), Refund.due_at.set(clock.iso(due_at)), Refund.tries.add(1)],
+        (Refund.state == asked.state) & (Refund.tries == asked.tries),
+    )
 
 
 def overdue_refunds(now: datetime, limit: int) -> list[str]:

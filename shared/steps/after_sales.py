@@ -29,7 +29,7 @@ ASK_AGAIN = timedelta(minutes=1)
 """Doubled with every try."""
 
 TRIES_MAX = 8
-"""About four hours of asking; then a person looks at it."""
+"""Sending and being due again count one try each: an hour and a half of asking, then a person looks at it."""
 
 REFUNDABLE = frozenset({Status.REFUSED, Status.CLEARED, Status.PARTLY_DELIVERED, Status.DELIVERED})
 
@@ -91,7 +91,7 @@ def send(refund_id: str, now: datetime) -> None:
             with Transaction() as tx:
                 payments.end_refund(tx, refund, RefundState.FAILED)
                 staff.open_task(tx, "refund_failed", refund_id, str(refund.order_id), now)
-            count("RefundFailed")
+            count("TaskOpened")
         else:
             wait(refund, RefundState.UNKNOWN, now)
     except Lost:
@@ -102,10 +102,12 @@ def send(refund_id: str, now: datetime) -> None:
 def wait(refund: payments.Refund, state: RefundState, now: datetime) -> None:
     """Look at it again later; a person is told when that has been said too often."""
     tries = int(refund.tries)
-    payments.wait_for_refund(refund, state, now + ASK_AGAIN * 2 ** min(tries, TRIES_MAX))
-    if tries + 1 == TRIES_MAX:
-        with Transaction() as tx:
+    with Transaction() as tx:
+        payments.wait_for_refund(tx, refund, state, now + ASK_AGAIN * 2 ** min(tries, TRIES_MAX))
+        if tries + 1 == TRIES_MAX:
             staff.open_task(tx, "refund_stuck", str(refund.id), str(refund.order_id), now)
+    if tries + 1 == TRIES_MAX:
+        count("TaskOpened")
 
 
 def _answer(refund: payments.Refund, now: datetime) -> Outcome:

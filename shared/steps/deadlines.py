@@ -12,7 +12,7 @@ from shared.kernel.telemetry import count, logger
 from shared.orders import records as orders
 from shared.orders.deadlines import STEP_WITHIN, TRIES_MAX, next_look
 from shared.orders.records import Head
-from shared.orders.status import Status
+from shared.orders.status import CLOSED, Status
 from shared.payments import records as payments
 from shared.payments import registry
 from shared.payments.errors import UnknownProvider
@@ -31,15 +31,16 @@ def run(now: datetime) -> None:
     late = clock.iso(now - LATE)
     found = [orders.head_of(order_id) for order_id in orders.overdue(now, AT_ONCE)]
     count("OverdueOrders", sum(1 for head in found if head.due_at and str(head.due_at) < late))
+    silent: set[str] = set()
     for head in found:
-        _guarded(str(head.order_id), _order, head, now)
+        _guarded(str(head.order_id), _order, head, silent, now)
     for refund_id in payments.overdue_refunds(now, AT_ONCE):
         _guarded(refund_id, _refund, payments.refund(refund_id), now)
 
 
-def _guarded(about: str, move: Callable[..., None], record: object, now: datetime) -> None:
+def _guarded(about: str, move: Callable[..., None], *record_and_now: object) -> None:
     try:
-        move(record, now)
+        move(*record_and_now)
     except (Lost, Refusal) as lost:
         logger.info("moved meanwhile", about=about, why=str(lost))
     except Exception:  # noqa: BLE001  # logged and counted: the other deadlines must not wait for this one
@@ -47,12 +48,14 @@ def _guarded(about: str, move: Callable[..., None], record: object, now: datetim
         count("DeadlineFailed")
 
 
-def _order(head: Head, now: datetime) -> None:
+def _order(head: Head, silent: set[str], now: datetime) -> None:
     status = Status(head.status)
     if not head.due_at or str(head.due_at) > clock.iso(now):
         return  # the index was a moment behind
     if status is Status.PLACED:
-        _unpaid(head, now)
+        _unpaid(head, silent, now)
+    elif status in CLOSED:
+        _closed(head, silent, now)
     elif status is Status.REVIEW:
         risk_checks.overdue(head, now)
     elif status in NEXT:
@@ -61,38 +64,59 @@ def _order(head: Head, now: datetime) -> None:
         _tell_a_person(head, now)
 
 
-def _unpaid(head: Head, now: datetime) -> None:
+def _unpaid(head: Head, silent: set[str], now: datetime) -> None:
     """Ask whether a notification was lost; if nothing was paid, wait on or expire."""
-    for payment_id in map(str, head.payments):
-        _ask(payment_id, now)
+    _all_answered(head, silent, now)
     latest = orders.order_of(str(head.order_id))
     if latest.status is not Status.PLACED:
         return
     expires_at = clock.parse(str(head.expires_at))
     if expires_at <= now:
-        order_closing.close(latest, Status.EXPIRED)
+        order_closing.close(latest, Status.EXPIRED, now)
     else:
         orders.look_again(head, next_look(clock.parse(str(head.placed_at)), expires_at, now), 0)
 
 
-def _ask(payment_id: str, now: datetime) -> None:
+def _closed(head: Head, silent: set[str], now: datetime) -> None:
+    """Ask once more whether money came unnoticed; if none did, the order rests. A silent provider is asked again."""
+    if _all_answered(head, silent, now):
+        orders.rest(head)
+    else:
+        tries = int(head.tries) + 1
+        orders.look_again(head, now + STEP_WITHIN * 2 ** min(tries, TRIES_MAX), tries)
+
+
+def _all_answered(head: Head, silent: set[str], now: datetime) -> bool:
+    """Take in whatever money the order's attempts to pay have brought; False if a provider did not answer."""
+    answered = [_answered(payment_id, silent, now) for payment_id in map(str, head.payments)]
+    return all(answered)
+
+
+def _answered(payment_id: str, silent: set[str], now: datetime) -> bool:
+    """silent: the providers that did not answer in this run; waiting for them again would make all others late."""
     attempt = payments.payment(payment_id)
+    name = str(attempt.provider)
     try:
-        answer = registry.provider(str(attempt.provider)).query(payment_id, now)
+        provider = registry.provider(name)
     except UnknownProvider:
-        return  # it has been taken out of this deployment; money it still reports will come as late money
+        return True  # it has been taken out of this deployment; money it still reports will come as late money
+    if name in silent:
+        return False
+    answer = provider.query(payment_id, now)
     if answer.outcome is Outcome.UNKNOWN:
-        logger.warning("provider does not answer", provider=str(attempt.provider))
+        silent.add(name)
+        logger.warning("provider does not answer", provider=name)
     for charge in answer.charges if answer.outcome is Outcome.SUCCEEDED else ():
-        payment_received.receive(payment_id, charge, str(attempt.provider), now)
+        payment_received.receive(payment_id, charge, name, now)
+    return answer.outcome is not Outcome.UNKNOWN
 
 
 def _send_again(head: Head, queue: str, now: datetime) -> None:
     tries = int(head.tries) + 1
     if tries > TRIES_MAX:
         _tell_a_person(head, now)
-        return
-    orders.look_again(head, now + STEP_WITHIN * 2 ** (tries - 1), tries)
+    else:
+        orders.look_again(head, now + STEP_WITHIN * 2 ** (tries - 1), tries)
     queues.send(queue, [{"order_id": str(head.order_id)}])
     count("StepSentAgain")
 
@@ -100,6 +124,7 @@ def _send_again(head: Head, queue: str, now: datetime) -> None:
 def _tell_a_person(head: Head, now: datetime) -> None:
     with Transaction() as tx:
         staff.open_task(tx, "order_stuck", str(head.order_id), str(head.order_id), now)
+    count("TaskOpened")
     orders.look_again(head, now + timedelta(days=1), int(head.tries))
 
 

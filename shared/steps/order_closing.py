@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from shared.inventory import records as inventory
+from shared.kernel import clock
 from shared.kernel.errors import Busy
 from shared.kernel.records import Lost, Transaction
 from shared.orders import records as orders
+from shared.orders.deadlines import last_look
 from shared.orders.errors import NotOpen
 from shared.orders.status import Status
 
 
-def close(order: orders.Order, how: Status) -> None:
+def close(order: orders.Order, how: Status, now: datetime) -> None:
     """Cancel or expire an unpaid order and free what it held; NotOpen if it moved elsewhere first."""
     if order.status is not Status.PLACED:
         raise NotOpen(order_status=order.status)
     try:
         with Transaction() as tx:
-            orders.move(tx, order.head, closed=how)
+            orders.move(tx, order.head, closed=how, due_at=last_look(clock.parse(str(order.head.expires_at)), now))
             free(tx, order)
     except Lost:
         latest = Status(orders.head_of(order.order_id).status)

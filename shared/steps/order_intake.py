@@ -103,11 +103,11 @@ def look_up(order_id: str) -> OrderView:
     return order_view(orders.order_of(order_id))
 
 
-def cancel(order_id: str) -> OrderView:
+def cancel(order_id: str, now: datetime) -> OrderView:
     """Cancel an unpaid order and free its cards; cancelling again is a success."""
     order = orders.order_of(order_id)
     if order.status is not Status.CANCELLED:
-        order_closing.close(order, Status.CANCELLED)
+        order_closing.close(order, Status.CANCELLED, now)
     return look_up(order_id)
 
 

@@ -9,6 +9,7 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
+from shared.kernel import clock
 from shared.orders import records as orders
 from shared.orders.status import Status
 from shared.payments import records as payments
@@ -83,7 +84,7 @@ def test_of_two_who_cancel_at_once_both_succeed(shop: Shop) -> None:
     seen_by_the_slower = orders.order_of(order.order_id)
     assert cancel(shop, order).status == 200
 
-    order_closing.close(seen_by_the_slower, Status.CANCELLED)
+    order_closing.close(seen_by_the_slower, Status.CANCELLED, clock.now())
     assert shop.status(order) == "cancelled"
 
 

@@ -11,7 +11,10 @@ import pytest
 from shared.inventory import records as inventory
 from shared.kernel import clock
 from shared.ledger import records as ledger
+from shared.orders import records as orders
 from shared.payments import records as payments
+from shared.payments.adapters.sandbox import Sandbox
+from shared.payments.provider import Outcome, PaymentStatus
 from shared.steps import settlement
 from tests.shop import Placed, Shop
 
@@ -60,13 +63,13 @@ def test_codes_we_issue_are_made_at_dispatch_and_never_twice(shop: Shop) -> None
 
 
 def test_a_limited_issue_ends_at_its_limit_and_a_cancelled_order_gives_its_share_back(shop: Shop) -> None:
-    orders = [shop.placed("B073") for _ in range(2)]
+    both = [shop.placed("B073") for _ in range(2)]
     quota = inventory.Quota.get("quota#B073")
     assert quota.used == 2
     quota.update([inventory.Quota.used.set(1000)])
 
     assert shop.place("B073").body["code"] == "out_of_stock"
-    shop.call("POST", f"/orders/{orders[0].order_id}/cancel", token=orders[0].token)
+    shop.call("POST", f"/orders/{both[0].order_id}/cancel", token=both[0].token)
     assert shop.place("B073").status == 201
 
 
@@ -158,6 +161,56 @@ def test_a_silent_payment_is_found_by_asking(shop: Shop) -> None:
     assert shop.status(order) == "delivered"
 
 
+def test_money_that_nobody_told_of_is_found_though_the_order_was_cancelled(shop: Shop) -> None:
+    shop.stock()
+    order = shop.placed()
+    shop.pay(order, "silent", notifications=0)
+    cancel(shop, order)
+    assert orders.overdue(later(24), 9) == []
+    assert orders.overdue(later(26), 9) == [order.order_id]
+
+    make_due(order)
+    shop.deadlines(later(0))
+    shop.pump()
+    assert shop.status(order) == "delivered"
+    assert trial_balance() == {"CNY": 0}
+
+
+def test_a_closed_order_rests_after_its_last_look(shop: Shop) -> None:
+    shop.stock()
+    order = shop.placed()
+    cancel(shop, order)
+    make_due(order)
+    shop.deadlines(later(0))
+    assert orders.head_of(order.order_id).due_at is None
+
+
+def test_a_provider_that_does_not_answer_is_waited_for_once_a_run_and_asked_again_later(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.stock("G020", [f"SILENT-{n:04}" for n in range(3)])
+    placed = [shop.placed() for _ in range(3)]
+    shop.pay(placed[0], "silent", notifications=0)
+    asked: list[str] = []
+
+    def no_answer(_: Sandbox, payment_id: str, __: datetime) -> PaymentStatus:
+        asked.append(payment_id)
+        return PaymentStatus(Outcome.UNKNOWN)
+
+    with monkeypatch.context() as outage:
+        outage.setattr(Sandbox, "query", no_answer)
+        shop.deadlines(later(16))
+        assert len(asked) == 1
+        shop.deadlines(later(27))
+        assert len(asked) == 2
+    assert {shop.status(order) for order in placed} == {"expired"}
+
+    make_due(placed[0])
+    shop.deadlines(later(0))
+    shop.pump()
+    assert shop.status(placed[0]) == "delivered"
+
+
 def test_paying_twice_delivers_once_and_gives_the_second_money_back(shop: Shop) -> None:
     shop.stock()
     order = shop.placed()
@@ -244,9 +297,9 @@ def test_cancelling_again_is_a_success_and_a_paid_order_cannot_be_cancelled(shop
 @pytest.mark.parametrize(("verb", "status"), [("approve", "delivered"), ("refuse", "refunded")])
 def test_a_large_order_waits_for_a_person(shop: Shop, verb: str, status: str) -> None:
     shop.stock("C053", [f"LARGE-{n:04}" for n in range(12)])
-    orders = [shop.placed("C053", 3) for _ in range(3)]
+    small = [shop.placed("C053", 3) for _ in range(3)]
     large = shop.placed("C053", 3)
-    for order in [*orders, large]:
+    for order in [*small, large]:
         shop.pay(order)
     # The fourth order of 297.00 brings the day's sum of this contact to 1188.00: below every limit.
     shop.pump()
@@ -304,12 +357,12 @@ def test_a_denied_contact_gets_its_money_back_and_an_allowed_one_its_cards(shop:
 
 def test_the_twenty_first_order_of_a_contact_in_a_day_waits_for_a_person(shop: Shop) -> None:
     shop.stock("V006", [f"MONTH-{n:04}" for n in range(21)])
-    orders = [shop.placed("V006") for _ in range(21)]
-    for order in orders:
+    placed = [shop.placed("V006") for _ in range(21)]
+    for order in placed:
         shop.pay(order)
         shop.pump()
 
-    assert [shop.status(order) for order in orders] == ["delivered"] * 20 + ["review"]
+    assert [shop.status(order) for order in placed] == ["delivered"] * 20 + ["review"]
 
 
 def test_a_delivered_order_is_refunded_once_and_its_card_never_sold_again(shop: Shop) -> None:
@@ -393,6 +446,10 @@ def test_an_order_nobody_can_move_becomes_a_persons_task(shop: Shop) -> None:
 
     [task] = shop.call("GET", "/console/tasks", groups="owner").body["tasks"]
     assert task["kind"] == "order_stuck"
+
+    shop.deadlines(later(5000))
+    shop.pump()
+    assert shop.status(order) == "delivered"
 
 
 def test_the_same_reference_gives_the_same_order_and_another_body_is_refused(shop: Shop) -> None:
@@ -515,6 +572,11 @@ def test_an_altered_card_is_not_shown_and_raises_an_alarm(shop: Shop) -> None:
 def cancel(shop: Shop, order: Placed) -> None:
     answer = shop.call("POST", f"/orders/{order.order_id}/cancel", token=order.token)
     assert (answer.status, answer.body["status"]) == (200, "cancelled")
+
+
+def make_due(order: Placed) -> None:
+    """The provider believes no message from another time, so it is the deadline that moves."""
+    orders.Head(order.order_id, orders.HEAD).update([orders.Head.due_at.set(clock.iso(clock.now()))])
 
 
 def refunds() -> list[payments.Refund]:

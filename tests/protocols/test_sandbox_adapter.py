@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -99,6 +101,20 @@ def test_an_answer_that_cannot_be_trusted_is_unknown(adapter: Sandbox, fault: st
 def test_nobody_at_the_other_end_is_unknown() -> None:
     nobody = Sandbox("http://127.0.0.1:9", "kaquan", SECRET.encode())
     assert nobody.query("pay_1", now()).outcome is Outcome.UNKNOWN
+
+
+def test_an_answer_that_is_no_http_is_unknown() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def talk_nonsense() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+
+        threading.Thread(target=talk_nonsense, daemon=True).start()
+        adapter = Sandbox(f"http://127.0.0.1:{server.getsockname()[1]}", "kaquan", b"secret")
+        assert adapter.query("pay_1", now()).outcome is Outcome.UNKNOWN
 
 
 def test_a_refund_may_be_sent_again_and_never_exceeds_its_charge(adapter: Sandbox) -> None:

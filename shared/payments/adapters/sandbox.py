@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from http.client import HTTPException
 from typing import Any
 
 from shared.kernel import clock
@@ -105,7 +106,7 @@ class Sandbox:
                 reply = answer.read()
                 self._verify({name.lower(): value for name, value in answer.headers.items()}, reply, now)
                 return dict(json.loads(reply))
-        except (OSError, ValueError, BadNotification):
+        except (OSError, HTTPException, ValueError, TypeError, BadNotification):
             return None
 
     def _verify(self, headers: Mapping[str, str], raw: bytes, now: datetime) -> None:
