@@ -28,6 +28,7 @@ NOT_BY_US = {
     "dynamodb:DescribeStream": "Lambda reads the stream with the function's role",
     "dynamodb:GetRecords": "Lambda reads the stream with the function's role",
     "dynamodb:GetShardIterator": "Lambda reads the stream with the function's role",
+    "dynamodb:ListStreams": "Lambda attaches no stream to a function whose role lacks it",
     "s3:ListBucket": "S3 asks for it where an object is not there: without it the answer would be 403",
 }
 """Permissions that a function needs and does not use by a call of its own."""
