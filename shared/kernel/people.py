@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from shared.kernel import keyring
 
-_PHONE = re.compile(r"\+?\d{6,15}")
+_PHONE = re.compile(r"\+?\d{6,15}", re.ASCII)  # other digits would be another person
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+")
 _NONCE = 12  # bytes: the nonce size AES-GCM is specified for
 
@@ -66,9 +66,10 @@ def unseal(sealed: bytes, about: str) -> str:
     return AESGCM(key).decrypt(rest[:_NONCE], rest[_NONCE:], about.encode()).decode()
 
 
-def tells_apart(address: str) -> bool:
-    """Whether an address says who calls: loopback and private ones are shared by everybody behind them."""
+def address(text: str) -> str | None:
+    """An IP address in its one form, or None if it says nothing about who calls: many share a private one."""
     try:
-        return ipaddress.ip_address(address).is_global
+        found = ipaddress.ip_address(text.strip())
     except ValueError:
-        return False
+        return None
+    return str(found) if found.is_global else None

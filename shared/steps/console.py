@@ -77,14 +77,13 @@ def review_view(review: risk.Review) -> ReviewView:
 
 def put_on_list(wanted: ListContact, by: str, now: datetime) -> Listed:
     if wanted.kind == "address":
-        what, text, mask = "address", wanted.value.strip(), "•••"
+        what, text, mask = "address", people.address(wanted.value), "•••"
     else:
         contact = people.contact(wanted.kind, wanted.value)
-        if contact is None:
-            raise InvalidRequest(fields=[{"field": "value", "reason": f"not_a_{wanted.kind}"}])
-        what, text, mask = "contact", contact.text, contact.mask
-    kind = wanted.kind if what == "contact" else what
-    risk.put_on_list(what, people.hashed(kind, text), wanted.verdict, wanted.reason, by, now, wanted.days)
+        what, text, mask = "contact", contact.text if contact else None, contact.mask if contact else ""
+    if text is None:
+        raise InvalidRequest(fields=[{"field": "value", "reason": f"not_a_{wanted.kind}"}])
+    risk.put_on_list(what, people.hashed(wanted.kind, text), wanted.verdict, wanted.reason, by, now, wanted.days)
     expires_at = clock.iso(now + timedelta(days=wanted.days))
     return Listed(kind=wanted.kind, verdict=wanted.verdict, mask=mask, expires_at=expires_at)
 

@@ -207,6 +207,7 @@ def _new_head(
     now: datetime,
 ) -> orders.Head:
     expires_at = now + timedelta(seconds=settings.whole("HOLD_SECONDS", HOLD_SECONDS))
+    address = people.address(caller.address)
     return orders.Head(
         order_id,
         orders.HEAD,
@@ -222,7 +223,7 @@ def _new_head(
         contact_hash=people.hashed(contact.kind, contact.text),
         contact_mask=contact.mask,
         contact_sealed=people.seal(f"{contact.kind}:{contact.text}", order_id),
-        address_hash=people.hashed("address", caller.address) if people.tells_apart(caller.address) else "",
+        address_hash=people.hashed("address", address) if address else "",
         provider=provider,
         payments=[payment_id],
         lines={str(number): LineState.WAITING for number in range(1, len(quoted.lines) + 1)},

@@ -355,6 +355,26 @@ def test_a_denied_contact_gets_its_money_back_and_an_allowed_one_its_cards(shop:
     assert (shop.status(denied), shop.status(allowed)) == ("refunded", "delivered")
 
 
+def test_a_denied_address_is_denied_however_it_is_written(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUSTED_PROXIES", "198.51.100.7")  # as all calls of these tests come
+    shop.stock()
+    listed = {"kind": "address", "verdict": "deny", "reason": "known", "days": 3}
+    for said, status in (("2001:4860:0:0::ABCD", 201), ("10.0.0.1", 422), ("8.8.8", 422)):
+        assert shop.call("POST", "/console/lists", {**listed, "value": said}, groups="operator").status == status
+    wanted = {
+        "lines": [{"sku": "G020", "quantity": 1}],
+        "contact": {"phone": "13800138000"},
+        "payment_method": "sandbox",
+        "client_ref": "r" * 22,
+    }
+    placed = shop.call("POST", "/orders", wanted, **{"X-Forwarded-For": "2001:4860::abcd"}).body
+    shop.provider.pay(placed["payment"]["redirect_url"])
+    shop.hand_in()
+    shop.pump()
+    order = shop.call("GET", f"/orders/{placed['order_id']}", token=placed["access_token"])
+    assert order.body["status"] == "refunded"
+
+
 def test_the_twenty_first_order_of_a_contact_in_a_day_waits_for_a_person(shop: Shop) -> None:
     shop.stock("V006", [f"MONTH-{n:04}" for n in range(21)])
     placed = [shop.placed("V006") for _ in range(21)]

@@ -125,10 +125,27 @@ def test_a_contact_has_one_normal_form(kind: str, text: str, normal: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("kind", "text"), [("phone", "12"), ("phone", "call me"), ("email", "a@b"), ("email", "@x.cn")]
+    ("kind", "text"),
+    [("phone", "12"), ("phone", "call me"), ("phone", "٠١٢٣٤٥٦٧٨٩٠"), ("email", "a@b"), ("email", "@x.cn")],
 )
 def test_what_cannot_be_a_contact_is_none(kind: str, text: str) -> None:
     assert people.contact(kind, text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        (" 8.8.8.8 ", "8.8.8.8"),
+        ("2001:4860:0000:0000:0000:0000:0000:8888", "2001:4860::8888"),
+        ("2001:4860::ABCD", "2001:4860::abcd"),
+        ("10.0.0.1", None),
+        ("::1", None),
+        ("8.8.8", None),
+        ("", None),
+    ],
+)
+def test_an_address_that_tells_callers_apart_has_one_form(text: str, normal: str | None) -> None:
+    assert people.address(text) == normal
 
 
 def test_hashes_are_keyed_and_kinds_apart() -> None:
