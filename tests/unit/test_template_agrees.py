@@ -11,6 +11,7 @@ import pytest
 from chalice.app import Chalice
 
 from infra import contract
+from shared.risk.scoring import Outcome
 
 TEMPLATE = contract.template()
 FUNCTIONS = contract.functions()
@@ -177,6 +178,15 @@ def test_a_stream_trigger_gives_up_on_nothing_that_is_young(function: str, mappi
     assert mapping["MaximumRecordAgeInSeconds"] >= 3_600
     assert "OnFailure" in mapping["DestinationConfig"]
     assert "FunctionResponseTypes" not in mapping, "not honoured everywhere; a raised error brings the batch again"
+
+
+def test_whatever_is_counted_is_looked_at_and_nothing_else() -> None:
+    sources = "\n".join(path.read_text("utf-8") for path in (contract.ROOT / "shared").rglob("*.py"))
+    counted = {*re.findall(r'\bcount\("(\w+)"', sources), *(f"Risk{outcome.title()}" for outcome in Outcome)}
+
+    alarms = (contract.ROOT / "infra/alarms.yaml").read_text("utf-8")
+    looked_at = re.findall(r'Namespace: Kaquan\n +MetricName: (\w+)|\["Kaquan", "(\w+)"', alarms)
+    assert counted == {alarm or shown for alarm, shown in looked_at}
 
 
 @pytest.mark.parametrize("path", [contract.TEMPLATE, *contract.ROOT.glob("infra/*.yaml")], ids=lambda path: path.name)
