@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+from shared.kernel.telemetry import count, logger
 from shared.payments import registry
+from shared.payments.errors import UnknownPayment
 from shared.steps import payment_received
 
 
@@ -18,5 +20,11 @@ def receive(provider: str, headers: Mapping[str, str], raw: bytes, now: datetime
     channel = registry.provider(provider)
     charge = channel.parse_notification(headers, raw, now)
     if charge:
-        payment_received.receive(charge.payment_id, charge, channel.code, now)
+        try:
+            payment_received.receive(charge.payment_id, charge, channel.code, now)
+        except UnknownPayment:
+            # Its signature is good, so there is money that our books know nothing of: a person has to find out why.
+            count("UnknownMoney")
+            logger.error("money for an unknown payment", provider=channel.code, provider_no=charge.provider_no)
+            raise
     return channel.ack

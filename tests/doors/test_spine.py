@@ -139,6 +139,19 @@ def test_any_changed_byte_of_a_notification_is_refused(shop: Shop) -> None:
     assert shop.status(order) == "placed"
 
 
+def test_signed_money_for_a_payment_we_do_not_know_raises_an_alarm(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.stock()
+    order = shop.placed()
+    shop.provider.pay(order.url)
+    payments.Payment(order.payment_id).delete()
+
+    refused = shop.hand_in()
+    assert (refused.status, refused.body["code"]) == (404, "unknown_payment")
+    assert '"UnknownMoney"' in capsys.readouterr().out
+
+
 def test_a_failed_payment_leaves_the_order_open(shop: Shop) -> None:
     shop.stock()
     order = shop.placed()
@@ -576,7 +589,7 @@ def test_every_look_at_a_code_is_written_down_first(shop: Shop) -> None:
     assert all("198.51" not in view.address for view in views)
 
 
-def test_an_altered_card_is_not_shown_and_raises_an_alarm(shop: Shop) -> None:
+def test_an_altered_card_is_not_shown_and_raises_an_alarm(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     shop.stock()
     order = shop.placed()
     shop.pay(order)
@@ -587,6 +600,7 @@ def test_an_altered_card_is_not_shown_and_raises_an_alarm(shop: Shop) -> None:
 
     refused = shop.reveal(order)
     assert (refused.status, refused.body["code"]) == (500, "code_unreadable")
+    assert '"CodeUnreadable"' in capsys.readouterr().out
 
 
 def cancel(shop: Shop, order: Placed) -> None:
