@@ -5,14 +5,14 @@ from shared.kernel import clock
 from shared.kernel.errors import NotFound, TooManyTries
 from shared.kernel.http import Caller, answers, door, entry
 from shared.orders.contract import RevealView
-from shared.orders.errors import NotDelivered
+from shared.orders.errors import NotDelivered, NotOpen
 from shared.steps import access, card_reveal
 
 app = door("card_reveal")
 
 
 @app.route("/orders/{order_id}/reveal", methods=["POST"])
-@answers(RevealView, secured="buyer", refusals=(NotFound, TooManyTries, NotDelivered, CodeUnreadable))
+@answers(RevealView, secured="buyer", refusals=(NotFound, TooManyTries, NotDelivered, NotOpen, CodeUnreadable))
 def reveal(order_id: str, caller: Caller) -> RevealView:
     """Show the codes of a delivered order; each look is recorded."""
     now = clock.now()

@@ -67,6 +67,9 @@ NO_DEADLINE = frozenset({Status.DELIVERED, Status.REFUNDING, Status.REFUNDED})
 READABLE = frozenset({Status.DELIVERED, Status.PARTLY_DELIVERED})
 """The buyer may see the delivered codes."""
 
+OVER = frozenset({Status.REFUSED, Status.REFUNDING, Status.REFUNDED})
+"""The money goes back: nothing will be delivered any more, and what was delivered is not shown again."""
+
 
 @dataclass(frozen=True)
 class Facts:

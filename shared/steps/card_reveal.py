@@ -14,13 +14,18 @@ from shared.kernel.http import Caller
 from shared.kernel.telemetry import count, logger
 from shared.orders import records as orders
 from shared.orders.contract import RevealedCard, RevealView
-from shared.orders.errors import NotDelivered
-from shared.orders.status import READABLE
+from shared.orders.errors import NotDelivered, NotOpen
+from shared.orders.status import OVER, READABLE
 
 
 def reveal(order_id: str, caller: Caller, now: datetime) -> RevealView:
-    """The codes of a delivered order, each look written down before it is answered. NotDelivered before delivery."""
+    """The codes of a delivered order, each look written down before it is answered.
+
+    NotDelivered before delivery, NotOpen where the money goes back.
+    """
     order = orders.order_of(order_id)
+    if order.status in OVER:
+        raise NotOpen(order_status=order.status)
     if order.status not in READABLE:
         raise NotDelivered(order_status=order.status)
     cards = inventory.cards(order.card_ids)

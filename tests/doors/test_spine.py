@@ -411,6 +411,8 @@ def test_a_delivered_order_is_refunded_once_and_its_card_never_sold_again(shop: 
     assert first.body["refund_id"] == second.body["refund_id"]
     assert shop.status(order) == "refunded"
     assert shop.place().body["code"] == "out_of_stock"
+    refused = shop.reveal(order).body
+    assert (refused["code"], refused["retryable"]) == ("order_not_open", False)
     [total] = settlement.running(clock.now()).totals
     assert (total.sales, total.refunds) == (9700, 9700)
     assert trial_balance() == {"CNY": 0}
