@@ -3,6 +3,7 @@
 from shared.catalog.contract import ImportCatalogue, ImportReport
 from shared.catalog.errors import NotForSale, UnknownSku, UnreadableFile, WrongColumns
 from shared.inventory.contract import CardImportReport, ImportCards
+from shared.inventory.errors import TooManyRows
 from shared.kernel import clock
 from shared.kernel.errors import Busy, InvalidRequest, NotFound
 from shared.kernel.http import Caller, answers, door, entry
@@ -10,7 +11,8 @@ from shared.ledger.contract import EntryView
 from shared.ledger.errors import AlreadyReversed
 from shared.orders.contract import ConsoleOrderView
 from shared.orders.errors import NotOpen
-from shared.payments.contract import RefundView, RequestRefund
+from shared.payments.contract import PaidByHand, RefundView, RequestRefund
+from shared.payments.errors import RefundNotRefused
 from shared.risk.contract import Decide, ListContact, Listed, ReviewList, ReviewView
 from shared.risk.errors import ReviewDecided
 from shared.settlement.contract import StatementView
@@ -42,7 +44,7 @@ def import_catalogue(body: ImportCatalogue) -> ImportReport:
     CardImportReport,
     takes=ImportCards,
     permission=may("cards.import"),
-    refusals=(UnknownSku, NotForSale, Busy),
+    refusals=(UnknownSku, NotForSale, Busy, TooManyRows),
     body_max=FILE_MAX,
 )
 def import_cards(body: ImportCards) -> CardImportReport:
@@ -64,6 +66,13 @@ def show_order(order_id: str) -> ConsoleOrderView:
 def refund_order(order_id: str, body: RequestRefund, caller: Caller) -> RefundView:
     """Request the refund of a whole order."""
     return console.refund(order_id, body, caller.name, clock.now())
+
+
+@app.route("/console/refunds/{refund_id}/paid-by-hand", methods=["POST"])
+@answers(RefundView, takes=PaidByHand, permission=may("refunds.by_hand"), refusals=(NotFound, RefundNotRefused))
+def refund_by_hand(refund_id: str, body: PaidByHand, caller: Caller) -> RefundView:
+    """Record that the money of a refund that the provider refused was given back by hand; closes its task."""
+    return console.paid_by_hand(refund_id, body.note, caller.name, clock.now())
 
 
 @app.route("/console/reviews")
@@ -102,7 +111,7 @@ def list_tasks() -> TaskList:
 
 
 @app.route("/console/tasks/{task_id}/close", methods=["POST"])
-@answers(TaskClosed, takes=CloseTask, permission=may("refunds.create"), refusals=(NotFound,))
+@answers(TaskClosed, takes=CloseTask, permission=may("tasks.close"), refusals=(NotFound,))
 def close_task(task_id: str, body: CloseTask, caller: Caller) -> TaskClosed:
     """Say that a task is done."""
     return console.close_task(task_id, caller.name, body.note, clock.now())

@@ -143,7 +143,10 @@ def stock(tx: records.Transaction, card: Card, fingerprint: str, whole: str) -> 
 
 def stored_wholes(fingerprints: Sequence[str]) -> dict[str, str]:
     """What is known under these fingerprints: fingerprint → keyed hash of the whole."""
-    return {str(found.fingerprint): str(found.whole) for found in Fingerprint.batch_get(list(fingerprints))}
+    return {
+        str(found.fingerprint): str(found.whole)
+        for found in Fingerprint.batch_get(list(fingerprints), consistent_read=True)
+    }
 
 
 def pick(
@@ -244,8 +247,8 @@ def cards(card_ids: Iterable[str]) -> list[Card]:
 def lots(lot_ids: Iterable[str]) -> dict[str, Lot]:
     wanted = sorted(set(lot_ids))
     if len(wanted) == 1:
-        return {wanted[0]: Lot.get(wanted[0])}
-    return {str(lot.lot_id): lot for lot in Lot.batch_get(wanted)}
+        return {wanted[0]: Lot.get(wanted[0], consistent_read=True)}
+    return {str(lot.lot_id): lot for lot in Lot.batch_get(wanted, consistent_read=True)}
 
 
 def record_views(card_ids: Sequence[str], order_id: str, viewer: str, address: str, reason: str, now: datetime) -> None:

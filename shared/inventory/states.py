@@ -1,22 +1,13 @@
-"""The states of a card and its legal moves."""
+"""The states of a card."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
-from types import MappingProxyType
 
 
 class CardState(StrEnum):
+    """available → held → available | sold; sold is for ever."""
+
     AVAILABLE = "available"
     HELD = "held"
     SOLD = "sold"
-
-
-MOVES: Mapping[CardState, frozenset[CardState]] = MappingProxyType(
-    {
-        CardState.AVAILABLE: frozenset({CardState.HELD}),
-        CardState.HELD: frozenset({CardState.AVAILABLE, CardState.SOLD}),
-        CardState.SOLD: frozenset(),  # at most once, ever
-    }
-)

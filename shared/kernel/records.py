@@ -75,12 +75,6 @@ class Transaction:
     def __len__(self) -> int:
         return sum(map(len, self._parts.values()))
 
-    def check(self, name: str, model: type[Model], key: str, range_key: str | None, condition: Condition) -> None:
-        self._add("check", name, lambda tx: tx.condition_check(model, key, range_key, condition))
-
-    def delete(self, name: str, record: Model, condition: Condition) -> None:
-        self._add("delete", name, lambda tx: tx.delete(record, condition))
-
     def insert(self, name: str, record: Model) -> None:
         """Put an item that must not exist yet."""
         absent = getattr(type(record), str(record._hash_keyname)).does_not_exist()
@@ -102,8 +96,8 @@ class Transaction:
         self._parts.setdefault(verb, []).append((name, add))
 
     def _commit(self) -> None:
-        # PynamoDB sends checks, deletes, puts, updates in this order, and reasons for failure come back in it.
-        ordered = [part for verb in ("check", "delete", "put", "update") for part in self._parts.get(verb, [])]
+        # PynamoDB sends puts before updates, and reasons for failure come back in it.
+        ordered = [part for verb in ("put", "update") for part in self._parts.get(verb, [])]
         try:
             with TransactWrite(connection=_connection()) as tx:
                 for _, add in ordered:

@@ -31,3 +31,8 @@ def stage() -> str:
 def table(name: str) -> str:
     """The physical name of a table, as infra/tables.yaml gives it."""
     return f"kaquan-{stage()}-{name}"
+
+
+def on_local_cloud() -> bool:
+    """Whether this is the local stage on the local cloud: a stage that is only named so on AWS is not."""
+    return stage() == "local" and "AWS_ENDPOINT_URL" in os.environ

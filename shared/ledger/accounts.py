@@ -41,6 +41,7 @@ RECEIVABLE, PAYABLE = "receivable", "payable"  # families: one account for each 
 DEPOSITS = "deposits"
 SUSPENSE = "suspense"
 REFUNDS_DUE = "refunds_due"
+BANK = "bank"
 INVENTORY = "inventory"
 REVENUE = "revenue"
 REFUNDS = "refunds"
@@ -60,6 +61,7 @@ _SINGLE = {
         Account(DEPOSITS, Type.LIABILITY, Side.CREDIT, "买家预付款", "Buyer deposits", in_transit=True),
         Account(SUSPENSE, Type.LIABILITY, Side.CREDIT, "待查款项", "Suspense", in_transit=True),
         Account(REFUNDS_DUE, Type.LIABILITY, Side.CREDIT, "应退款", "Refunds due", in_transit=True),
+        Account(BANK, Type.ASSET, Side.DEBIT, "银行账户", "Bank account"),
         Account(INVENTORY, Type.ASSET, Side.DEBIT, "库存", "Inventory"),
         Account(REVENUE, Type.INCOME, Side.CREDIT, "销售收入", "Sales", column="sales"),
         Account(REFUNDS, Type.INCOME, Side.DEBIT, "销售退款", "Refunds of sales", column="refunds"),

@@ -136,6 +136,11 @@ def refund_sent(provider: str, amount: Money) -> tuple[Leg, ...]:
     return _moved(accounts.REFUNDS_DUE, of(accounts.RECEIVABLE, provider), amount)
 
 
+def refund_by_hand(amount: Money) -> tuple[Leg, ...]:
+    """A person has paid the buyer back past the provider, which refused to."""
+    return _moved(accounts.REFUNDS_DUE, accounts.BANK, amount)
+
+
 def refund_returned(provider: str, amount: Money) -> tuple[Leg, ...]:
     """A refund that had been sent came back to the provider: we owe it again."""
     return _moved(of(accounts.RECEIVABLE, provider), accounts.REFUNDS_DUE, amount)

@@ -14,6 +14,10 @@ class RequestRefund(Shape):
     reason: Annotated[str, Field(min_length=1, max_length=200)] = "operator"
 
 
+class PaidByHand(Shape):
+    note: Annotated[str, Field(min_length=1, max_length=500)]
+
+
 class RefundView(Shape):
     refund_id: str
     order_id: str

@@ -27,3 +27,11 @@ class UnknownPayment(Refusal):
     code, status = "unknown_payment", 404
     zh = "没有这笔支付。"
     en = "There is no such payment."
+
+
+class RefundNotRefused(Refusal):
+    """facts: state."""
+
+    code, status = "refund_not_refused", 409
+    zh = "该退款尚未被支付渠道拒绝（{state}），不能登记为人工退款。"
+    en = "The provider has not refused this refund ({state}); it cannot be recorded as paid by hand."

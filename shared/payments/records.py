@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 
-from shared.kernel import clock, records, settings
+from shared.kernel import clock, ids, records, settings
+from shared.kernel.errors import NotFound
 from shared.kernel.money import Money
 from shared.payments.errors import UnknownPayment
 from shared.payments.provider import Charge
@@ -215,7 +217,11 @@ def request_refund(
 
 
 def refund(refund_id: str) -> Refund:
-    return Refund.get(refund_id, consistent_read=True)
+    """The refund as it is now, or NotFound."""
+    if ids.is_id("ref", refund_id):
+        with suppress(Refund.DoesNotExist):
+            return Refund.get(refund_id, consistent_read=True)
+    raise NotFound
 
 
 def end_refund(tx: records.Transaction, asked: Refund, state: RefundState) -> None:

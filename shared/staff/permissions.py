@@ -23,6 +23,8 @@ MATRIX = {
     "reviews.read": _EVERYONE,
     "reviews.decide": _SHOP,
     "refunds.create": _SHOP | _MONEY,
+    "tasks.close": _SHOP | _MONEY,
+    "refunds.by_hand": _MONEY,  # it says that money has left the bank
     "risk.read": _EVERYONE,
     "risk.lists": _SHOP,
     "settlement.read": _EVERYONE - {OPERATOR},  # cost and profit are not the shop floor's business

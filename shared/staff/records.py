@@ -39,10 +39,10 @@ class Task(records.Record):
 
 
 def open_task(tx: records.Transaction, kind: str, about: str, order_id: str, now: datetime) -> None:
-    """Ask a person to look at something; a task of this kind about this thing is opened anew if it was done before."""
+    """Ask a person to look at something, anew if it was done before; it loses, as ``task``, if it is open already."""
     tx.update(
         "task",
-        Task(f"{kind}.{about}"),
+        Task(_id(kind, about)),
         [
             Task.kind.set(kind),
             Task.about.set(about),
@@ -50,25 +50,22 @@ def open_task(tx: records.Transaction, kind: str, about: str, order_id: str, now
             Task.opened_at.set(clock.iso(now)),
             Task.open.set(OPEN),
         ],
-        Task.open.does_not_exist() | (Task.open == OPEN),
+        Task.open.does_not_exist(),
     )
 
 
 def close_task(task_id: str, by: str, note: str, now: datetime) -> None:
     """A person has dealt with it; closing again is a success, an unknown task NotFound."""
     try:
-        records.update(
-            Task(task_id),
-            [
-                Task.done_by.set(by),
-                Task.done_at.set(clock.iso(now)),
-                Task.note.set(note),
-                Task.open.remove(),
-            ],
-            Task.id.exists(),
-        )
+        with records.Transaction() as tx:
+            _close(tx, task_id, by, note, now)
     except records.Lost:
         raise NotFound from None
+
+
+def end_task(tx: records.Transaction, kind: str, about: str, by: str, note: str, now: datetime) -> None:
+    """Close a task together with what a person did about it; the part that loses is named ``task``."""
+    _close(tx, _id(kind, about), by, note, now)
 
 
 def open_tasks(limit: int) -> list[Task]:
@@ -76,3 +73,12 @@ def open_tasks(limit: int) -> list[Task]:
     found = [str(item.id) for item in Task.by_open.query(OPEN, limit=limit, page_size=limit)]
     by_id = {str(item.id): item for item in Task.batch_get(found)} if found else {}
     return [by_id[task_id] for task_id in found if task_id in by_id]
+
+
+def _close(tx: records.Transaction, task_id: str, by: str, note: str, now: datetime) -> None:
+    actions = [Task.done_by.set(by), Task.done_at.set(clock.iso(now)), Task.note.set(note), Task.open.remove()]
+    tx.update("task", Task(task_id), actions, Task.id.exists())
+
+
+def _id(kind: str, about: str) -> str:
+    return f"{kind}.{about}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from shared.kernel import ids
@@ -17,6 +18,7 @@ from shared.orders.records import Order
 from shared.orders.status import LineState, Refund, Status
 from shared.payments import records as payments
 from shared.payments import registry
+from shared.payments.errors import RefundNotRefused
 from shared.payments.provider import Outcome, RefundRequest
 from shared.payments.states import RefundState
 from shared.staff import records as staff
@@ -86,7 +88,8 @@ def send(refund_id: str, now: datetime) -> None:
     outcome = _answer(refund, now)
     try:
         if outcome is Outcome.SUCCEEDED:
-            _succeeded(refund, now)
+            with Transaction() as tx:
+                _succeed(tx, refund, posting.refund_sent(str(refund.provider), refund.amount), now)
         elif outcome is Outcome.FAILED:
             with Transaction() as tx:
                 payments.end_refund(tx, refund, RefundState.FAILED)
@@ -97,6 +100,21 @@ def send(refund_id: str, now: datetime) -> None:
     except Lost:
         logger.info("refund moved meanwhile", refund_id=refund_id)
     logger.info("refund", refund_id=refund_id, outcome=outcome)
+
+
+def paid_by_hand(refund_id: str, by: str, note: str, now: datetime) -> None:
+    """A person has given the money back past the provider, which refused to; saying so again changes nothing.
+
+    RefundNotRefused unless the provider's refusal is final: else the buyer would be paid twice.
+    """
+    refund = payments.refund(refund_id)
+    if refund.state == RefundState.SUCCEEDED:
+        return
+    if refund.state != RefundState.FAILED:
+        raise RefundNotRefused(state=str(refund.state))
+    with suppress(Lost), Transaction() as tx:  # two people pressed at once: one of them has said it
+        _succeed(tx, refund, posting.refund_by_hand(refund.amount), now, by)
+        staff.end_task(tx, "refund_failed", refund_id, by, note, now)
 
 
 def wait(refund: payments.Refund, state: RefundState, now: datetime) -> None:
@@ -121,22 +139,24 @@ def _answer(refund: payments.Refund, now: datetime) -> Outcome:
     )
 
 
-def _succeeded(refund: payments.Refund, now: datetime) -> None:
+def _succeed(
+    tx: Transaction, refund: payments.Refund, legs: Sequence[posting.Leg], now: datetime, by: str | None = None
+) -> None:
     head = orders.head_of(str(refund.order_id))
-    with Transaction() as tx:
-        payments.end_refund(tx, refund, RefundState.SUCCEEDED)
-        if refund.of_order:
-            orders.move(tx, head, refund=Refund.DONE)
-        ledger.post(
-            tx,
-            "refund_sent",
-            posting.refund_sent(str(refund.provider), refund.amount),
-            now,
-            order_id=str(refund.order_id),
-            channel=str(head.channel),
-            provider=str(refund.provider),
-            refund_id=str(refund.id),
-        )
+    payments.end_refund(tx, refund, RefundState.SUCCEEDED)
+    if refund.of_order:
+        orders.move(tx, head, refund=Refund.DONE)
+    ledger.post(
+        tx,
+        "refund_sent",
+        legs,
+        now,
+        order_id=str(refund.order_id),
+        channel=str(head.channel),
+        provider=str(refund.provider),
+        refund_id=str(refund.id),
+        by=by,
+    )
 
 
 def _owed(order: Order) -> list[posting.Leg]:

@@ -44,11 +44,20 @@ def order(order_id: str) -> ConsoleOrderView:
 
 def refund(order_id: str, wanted: RequestRefund, by: str, now: datetime) -> RefundView:
     """Request the refund of a whole order; asking again gives the refund that is under way."""
-    refund_id = after_sales.request(orders.order_of(order_id), wanted.reason, by, now)
+    return _refund_view(after_sales.request(orders.order_of(order_id), wanted.reason, by, now))
+
+
+def paid_by_hand(refund_id: str, note: str, by: str, now: datetime) -> RefundView:
+    """Record that a person gave the money of a refused refund back."""
+    after_sales.paid_by_hand(refund_id, by, note, now)
+    return _refund_view(refund_id)
+
+
+def _refund_view(refund_id: str) -> RefundView:
     asked = payments.refund(refund_id)
     return RefundView(
         refund_id=refund_id,
-        order_id=order_id,
+        order_id=str(asked.order_id),
         state=RefundState(asked.state),
         amount=Amount(amount_minor=asked.amount.minor, currency=asked.amount.currency),
         reason=str(asked.reason),

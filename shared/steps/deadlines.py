@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from shared.kernel import clock, queues
@@ -87,7 +88,7 @@ def _closed(head: Head, silent: set[str], now: datetime) -> None:
 
 
 def _all_answered(head: Head, silent: set[str], now: datetime) -> bool:
-    """Take in whatever money the order's attempts to pay have brought; False if a provider did not answer."""
+    """Take in whatever money the order's attempts to pay have brought; False if a provider cannot say yet."""
     answered = [_answered(payment_id, silent, now) for payment_id in map(str, head.payments)]
     return all(answered)
 
@@ -102,13 +103,13 @@ def _answered(payment_id: str, silent: set[str], now: datetime) -> bool:
         return True  # it has been taken out of this deployment; money it still reports will come as late money
     if name in silent:
         return False
-    answer = provider.query(payment_id, now)
+    answer = provider.query(payment_id, clock.now())  # signed with the time it is, however late this run is
     if answer.outcome is Outcome.UNKNOWN:
         silent.add(name)
         logger.warning("provider does not answer", provider=name)
     for charge in answer.charges if answer.outcome is Outcome.SUCCEEDED else ():
         payment_received.receive(payment_id, charge, name, now)
-    return answer.outcome is not Outcome.UNKNOWN
+    return answer.outcome not in {Outcome.UNKNOWN, Outcome.PROCESSING}
 
 
 def _send_again(head: Head, queue: str, now: datetime) -> None:
@@ -122,7 +123,7 @@ def _send_again(head: Head, queue: str, now: datetime) -> None:
 
 
 def _tell_a_person(head: Head, now: datetime) -> None:
-    with Transaction() as tx:
+    with suppress(Lost), Transaction() as tx:  # it may be open since yesterday
         staff.open_task(tx, "order_stuck", str(head.order_id), str(head.order_id), now)
     count("TaskOpened")
     orders.look_again(head, now + timedelta(days=1), int(head.tries))

@@ -400,9 +400,11 @@ def test_a_proxy_list_that_cannot_be_read_trusts_nobody(monkeypatch: pytest.Monk
     assert look_at(X_Forwarded_For="198.51.100.1").json["from"] == "203.0.113.9"
 
 
-def test_on_stage_local_a_test_may_be_any_buyer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_the_local_cloud_a_test_may_be_any_buyer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAGE", "local")
+    assert look_at(X_Forwarded_For="198.51.100.1").json["from"] == "203.0.113.9", "on AWS the name of a stage is no key"
 
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
     assert look_at(X_Forwarded_For="198.51.100.1").json["from"] == "198.51.100.1"
     assert look_at(X_Forwarded_For="198.51.100.1, 127.0.0.1").json["from"] == "198.51.100.1"
     assert look_at().json["from"] == "203.0.113.9"

@@ -447,9 +447,43 @@ def test_a_refund_the_provider_refuses_becomes_a_persons_task(shop: Shop) -> Non
 
     [task] = shop.call("GET", "/console/tasks", groups="owner").body["tasks"]
     assert (task["kind"], task["order_id"]) == ("refund_failed", order.order_id)
-    closed = shop.call("POST", f"/console/tasks/{task['task_id']}/close", {"note": "paid by hand"}, groups="owner")
-    assert closed.status == 200
+    path = f"/console/refunds/{task['about']}/paid-by-hand"
+    assert shop.call("POST", path, {"note": "bank transfer"}, groups="operator").status == 403
+    for _ in range(2):
+        said = shop.call("POST", path, {"note": "bank transfer"}, groups="finance")
+        assert (said.status, said.body["state"]) == (200, "succeeded")
     assert shop.call("GET", "/console/tasks", groups="owner").body["tasks"] == []
+    assert shop.status(order) == "refunded"
+    assert (net("refunds_due"), net("bank")) == (0, -9700)
+    assert trial_balance() == {"CNY": 0}
+
+
+def test_a_refund_under_way_cannot_be_called_paid_by_hand(shop: Shop) -> None:
+    shop.stock()
+    order = shop.placed()
+    shop.pay(order)
+    shop.pump()
+    refund = shop.call("POST", f"/console/orders/{order.order_id}/refunds", {}, groups="operator").body
+    path = f"/console/refunds/{refund['refund_id']}/paid-by-hand"
+    assert shop.call("POST", path, {"note": "x"}, groups="finance").body["code"] == "refund_not_refused"
+    assert shop.call("POST", path.replace("ref_", "pay_"), {"note": "x"}, groups="finance").status == 404
+
+
+def test_a_task_is_closed_once_a_person_has_dealt_with_it(shop: Shop) -> None:
+    shop.stock()
+    order = shop.placed()
+    shop.pay(order)
+    shop.drop_streams()
+    for tries in range(7):
+        shop.deadlines(later(200 * (tries + 1)))
+        shop.drop_messages()
+    [task] = shop.call("GET", "/console/tasks", groups="owner").body["tasks"]
+
+    path = f"/console/tasks/{task['task_id']}/close"
+    for _ in range(2):
+        assert shop.call("POST", path, {"note": "seen"}, groups="owner").status == 200
+    assert shop.call("GET", "/console/tasks", groups="owner").body["tasks"] == []
+    assert shop.call("POST", path.replace("order_stuck", "unknown"), {"note": "seen"}, groups="owner").status == 404
 
 
 @pytest.mark.parametrize("lost", ["streams", "messages"])

@@ -61,7 +61,7 @@ def test_a_denied_contact_gets_its_money_back_and_an_allowed_one_its_cards(stack
     stack.until(orders[1].order_id, "delivered")
 
 
-def test_a_refund_that_the_provider_refuses_becomes_a_task_that_a_person_closes(stack: Stack) -> None:
+def test_a_refund_that_the_provider_refuses_becomes_a_task_until_a_person_has_paid_it_back(stack: Stack) -> None:
     stack.stock("E067", 1)
     order = stack.buyer().buy("E067")
     of_ours = [item for item in stack.table("payments") if item.get("order_id") == order.order_id]
@@ -81,9 +81,11 @@ def test_a_refund_that_the_provider_refuses_becomes_a_task_that_a_person_closes(
 
     (task,) = wait_for(of_order, "the task")
     assert task["kind"] == "refund_failed"
-    closed = stack.console("POST", f"/tasks/{task['task_id']}/close", {"note": "paid by hand"}, role="finance")
-    assert closed.status == 200, closed.body
+    path = f"/refunds/{task['about']}/paid-by-hand"
+    paid = stack.console("POST", path, {"note": "bank transfer"}, role="finance")
+    assert (paid.status, paid.body["state"]) == (200, "succeeded"), paid.body
     assert not of_order()
+    stack.until(order.order_id, "refunded")
 
 
 def test_the_catalogue_shows_what_can_be_had(stack: Stack) -> None:

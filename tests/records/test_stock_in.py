@@ -11,6 +11,7 @@ import pytest
 from shared.catalog import importing
 from shared.catalog import records as catalog
 from shared.inventory import records as inventory
+from shared.inventory.errors import TooManyRows
 from shared.kernel import clock
 from shared.ledger import records as ledger
 from shared.steps import stock_in
@@ -78,6 +79,13 @@ def test_a_sold_code_is_refused_for_ever(catalogue: None) -> None:
 
     report = stock_in.import_cards(b"sold code 0001", "two.txt", "V001", "other", None, NOW)
     assert [row.reason for row in report.refused] == ["duplicate_in_stock"]
+
+
+def test_a_file_longer_than_one_request_can_take_is_refused_before_anything_is_stored(catalogue: None) -> None:
+    lines = "\n".join(f"LONG-{n:05}" for n in range(stock_in.ROWS_MAX + 2))
+    with pytest.raises(TooManyRows):
+        stock_in.import_cards(lines.encode(), "long.txt", "G020", "acme", None, NOW)
+    assert inventory.Card.count() == 0
 
 
 def test_no_stored_byte_shows_a_code(catalogue: None) -> None:

@@ -29,6 +29,7 @@ postings = st.one_of(
     st.builds(posting.lot_bought, st.just("acme"), st.just("A"), costs),
     st.builds(posting.refund_requested, amounts, st.sampled_from(["deposits", "suspense", "refunds"]), weights),
     st.builds(posting.refund_sent, providers, amounts),
+    st.builds(posting.refund_by_hand, amounts),
     st.builds(posting.refund_returned, providers, amounts),
 )
 
