@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from infra.local import cloud, shop
+from infra.local import client, cloud, shop
 from infra.local.background import Background, Failed, answers, wait_until
 from infra.local.cloud import LocalCloud
 from infra.local.logins import logins
@@ -90,7 +90,7 @@ def start_sandbox(run: Run) -> str:
 
 
 def import_samples(run: Run) -> str:
-    owner = shop.operator(run.cloud, run.outputs)
+    owner = client.operator(run.cloud, run.outputs)
     catalogue = owner.import_catalogue(SAMPLE / "catalogue.csv")
     reports = [
         owner.import_cards(SAMPLE / file, sku, "sample")
@@ -102,13 +102,13 @@ def import_samples(run: Run) -> str:
 
 
 def sell_a_card(run: Run) -> str:
-    sold = shop.Shop(run.outputs["api_url"]).sell_one(FIRST_SOLD)
-    return f"{sold['sku']} for {shop.money(sold['total'])}, code {codes.mask(sold['code'])}"
+    sold = client.Shop(run.outputs["api_url"]).sell_one(FIRST_SOLD)
+    return f"{sold['sku']} for {client.money(sold['total'])}, code {codes.mask(sold['code'])}"
 
 
 def state_the_day(run: Run) -> str:
     today = clock.shanghai_day(clock.now()).isoformat()
-    run.statement = shop.operator(run.cloud, run.outputs).call("GET", f"/console/settlement/{today}")
+    run.statement = client.operator(run.cloud, run.outputs).call("GET", f"/console/settlement/{today}")
     if any(amount["amount_minor"] for amount in run.statement["trial_balance"]):
         raise Failed("the trial balance is not 0: " + "; ".join(shop.statement_lines(run.statement)))
     return f"{today} in Shanghai, trial balance 0"

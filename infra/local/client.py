@@ -1,0 +1,112 @@
+"""A shop seen from outside: what storefronts, buyers and operators do over HTTP."""
+
+import base64
+import json
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from infra.local.background import Failed, wait_until
+from infra.local.cloud import LocalCloud
+from infra.local.logins import Login, token
+from infra.local.sandbox import SandboxProvider
+
+CNY = "CNY"
+
+
+class Refused(Failed):
+    """The platform said no; the text is its own sentence."""
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        fields = ", ".join(f"{one['field']} is {one['reason']}" for one in problem.get("fields", []))
+        said = f"{problem.get('detail', 'refused')} {fields}".strip()
+        super().__init__(f"{said} ({status} {problem.get('code', '')})")
+        self.status, self.problem = status, problem
+
+
+@dataclass(frozen=True)
+class Shop:
+    """One deployment's API; `bearer` is an operator's token, or an order's."""
+
+    api_url: str
+    bearer: str = ""
+
+    def call(self, method: str, path: str, body: object = None, bearer: str = "") -> Any:
+        headers = {"Content-Type": "application/json", "Accept-Language": "en"}
+        if proof := bearer or self.bearer:
+            headers["Authorization"] = f"Bearer {proof}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.api_url + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            try:
+                problem = json.load(error)
+            except ValueError:
+                problem = {}
+            raise Refused(error.code, problem) from None
+        except OSError as error:
+            raise Failed(f"{self.api_url} does not answer ({error}): is it running? `make run` starts it") from None
+
+    def import_catalogue(self, file: Path) -> dict[str, Any]:
+        return dict(self.call("POST", "/console/catalogue", {"content": _encoded(file)}))
+
+    def import_cards(self, file: Path, sku: str | None, supplier: str, shape: str | None = None) -> dict[str, Any]:
+        wanted = {
+            "file_name": file.name,
+            "content": _encoded(file),
+            "sku": sku,
+            "supplier": supplier,
+            "shape": shape,
+        }
+        return dict(self.call("POST", "/console/cards", wanted))
+
+    def place(self, sku: str, quantity: int = 1) -> dict[str, Any]:
+        wanted = {
+            "lines": [{"sku": sku, "quantity": quantity}],
+            "contact": {"email": f"{uuid.uuid4().hex[:12]}@example.com"},
+            "payment_method": "sandbox",
+            "client_ref": uuid.uuid4().hex,
+        }
+        return dict(self.call("POST", "/orders", wanted))
+
+    def sell_one(self, sku: str) -> dict[str, Any]:
+        """Place an order, pay it on the sandbox's page, wait for delivery, and read the card."""
+        placed = self.place(sku)
+        order, proof = f"/orders/{placed['order_id']}", placed["access_token"]
+        SandboxProvider.pay(placed["payment"]["redirect_url"])
+        wait_until(
+            lambda: self.call("GET", order, bearer=proof)["status"] == "delivered",
+            seconds=60,
+            what=f"{placed['order_id']} was delivered; `make stop`, then read .local/cloud/cloud.log",
+        )
+        (card,) = self.call("POST", f"{order}/reveal", bearer=proof)["cards"]
+        return {"order_id": placed["order_id"], "total": placed["total"], **card}
+
+
+def operator(run: LocalCloud, outputs: Mapping[str, Any], role: str = "owner") -> Shop:
+    """The shop as an operator of this role sees it."""
+    login = next(Login(**login) for login in outputs["logins"] if login["role"] == role)
+    try:
+        return Shop(outputs["api_url"], token(run, outputs["console_client_id"], login))
+    except (BotoCoreError, ClientError):
+        raise Failed(f"no local cloud of this folder answers at {run.url}: `make run` starts it") from None
+
+
+def money(amount: Mapping[str, Any]) -> str:
+    sign = "¥" if amount["currency"] == CNY else f"{amount['currency']} "
+    return f"{'-' if amount['amount_minor'] < 0 else ''}{sign}{abs(amount['amount_minor']) / 100:,.2f}"
+
+
+def _encoded(file: Path) -> str:
+    try:
+        return base64.b64encode(file.read_bytes()).decode()
+    except OSError as error:
+        raise Failed(f"cannot read {file}: {error.strerror}") from None
