@@ -136,9 +136,13 @@ def _order(shop: Shop, wanted: Namespace) -> None:
     print(f"{order['order_id']}: {order['status']}, {money(order['total'])}, {order['contact']}, {order['placed_at']}")
     for line in order["lines"]:
         print(f"  {line['quantity']} × {line['sku']} {line['title']}  {money(line['amount'])}  {line['state']}")
-    for name in ("reasons", "review_id", "refund_id"):
-        if order[name]:
-            print(f"  {name}: {order[name]}")
+    for name, said in (
+        ("why", ", ".join(order["reasons"])),
+        ("review", order["review_id"]),
+        ("refund", order["refund_id"]),
+    ):
+        if said:
+            print(f"  {name}: {said}")
 
 
 def _decide(shop: Shop, wanted: Namespace) -> None:
