@@ -9,7 +9,9 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
+from shared.inventory import records as inventory
 from shared.kernel import clock
+from shared.ledger import records as ledger
 from shared.orders import records as orders
 from shared.orders.status import Status
 from shared.payments import records as payments
@@ -121,3 +123,49 @@ def test_a_record_of_another_kind_is_not_found_under_its_id(shop: Shop) -> None:
     [entry] = risk.ListEntry.scan()
     answer = shop.call("POST", f"/console/reviews/{entry.id}/approve", {}, groups="operator")
     assert (answer.status, answer.body["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(("outcome", "kind"), [("paid", "payment"), ("wrong_amount", "wrong_amount")])
+def test_the_same_notification_worked_by_two_processes_at_once_has_one_effect(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, outcome: str, kind: str
+) -> None:
+    shop.stock()
+    order = shop.placed()
+    shop.provider.pay(order.url, outcome)
+    notification = shop.inbox.notifications.get(timeout=10)
+    original, overtaken = BaseClient._make_api_call, []
+
+    def overtake(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
+        """Just before the first process writes, a second one does all of the same work."""
+        if operation == "TransactWriteItems" and not overtaken:
+            overtaken.append(True)
+            assert shop.hand_in(notification).body == "success"
+        return original(client, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", overtake)
+    assert shop.hand_in(notification).body == "success"
+    shop.pump()
+
+    today = clock.shanghai_day(clock.now())
+    assert [entry.kind for entry in ledger.entries_of(today)].count(kind) == 1
+    refunds = [item for item in payments.Refund.scan() if str(item.id).startswith("ref_")]
+    assert len(refunds) == (outcome == "wrong_amount")
+
+
+def test_the_last_card_goes_to_one_of_two_buyers_who_saw_it_at_once(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.stock()
+    original, winners = BaseClient._make_api_call, []
+
+    def overtake(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
+        """Just before the first buyer's order is written, a second buyer gets the card."""
+        if operation == "TransactWriteItems" and not winners:
+            winners.append("somebody")
+            winners[0] = shop.placed().order_id
+        return original(client, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", overtake)
+    assert shop.place().body["code"] == "out_of_stock"
+    [card] = inventory.Card.scan()
+    assert (card.state, card.order_id) == ("held", winners[0])
