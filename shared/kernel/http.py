@@ -53,6 +53,7 @@ class Shape(BaseModel):
         frozen=True,
         hide_input_in_errors=True,
         json_schema_serialization_defaults_required=True,
+        defer_build=True,  # a cold start builds only the shapes that its first request uses
     )
 
 
