@@ -84,11 +84,6 @@ def unplaced_received(provider: str, amount: Money, fee_minor: int = 0) -> tuple
     )
 
 
-def suspense_applied(amount: Money) -> tuple[Leg, ...]:
-    """Unplaced money found its order."""
-    return _moved(accounts.SUSPENSE, accounts.DEPOSITS, amount)
-
-
 def delivered(lines: Iterable[Line]) -> tuple[Leg, ...]:
     """Lines handed over: deposits become sales, and the cost of the very cards becomes cost of goods.
 
@@ -139,11 +134,6 @@ def refund_sent(provider: str, amount: Money) -> tuple[Leg, ...]:
 def refund_by_hand(amount: Money) -> tuple[Leg, ...]:
     """A person has paid the buyer back past the provider, which refused to."""
     return _moved(accounts.REFUNDS_DUE, accounts.BANK, amount)
-
-
-def refund_returned(provider: str, amount: Money) -> tuple[Leg, ...]:
-    """A refund that had been sent came back to the provider: we owe it again."""
-    return _moved(of(accounts.RECEIVABLE, provider), accounts.REFUNDS_DUE, amount)
 
 
 def reversal(legs: Iterable[Leg]) -> tuple[Leg, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
@@ -16,6 +16,9 @@ from shared.payments.provider import Charge
 from shared.payments.states import MoneyState, PaymentState, RefundState
 
 DUE = "due#refund#0"
+
+REFUND_WITHIN = timedelta(minutes=2)
+"""A refund is sent within seconds of being requested; later than this its message is lost and sent again."""
 
 
 class Due(GlobalSecondaryIndex["Refund"]):
@@ -190,7 +193,6 @@ def request_refund(
     money: Received,
     reason: str,
     by: str,
-    due_at: datetime,
     now: datetime,
     *,
     of_order: bool,
@@ -211,7 +213,7 @@ def request_refund(
             requested_at=clock.iso(now),
             requested_by=by,
             due=DUE,
-            due_at=clock.iso(due_at),
+            due_at=clock.iso(now + REFUND_WITHIN),
         ),
     )
 

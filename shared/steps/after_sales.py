@@ -24,9 +24,6 @@ from shared.payments.states import RefundState
 from shared.staff import records as staff
 from shared.steps.order_closing import free
 
-REFUND_WITHIN = timedelta(minutes=2)
-"""A refund is sent within seconds of being requested; later than this its message is lost and sent again."""
-
 ASK_AGAIN = timedelta(minutes=1)
 """Doubled with every try."""
 
@@ -60,7 +57,7 @@ def request(order: Order, reason: str, by: str, now: datetime) -> str:
             orders.move(tx, order.head, refund=Refund.OPEN, also={"refund_id": refund_id})
             if not delivered:
                 free(tx, order)
-            payments.request_refund(tx, refund_id, money, reason, by, now + REFUND_WITHIN, now, of_order=True)
+            payments.request_refund(tx, refund_id, money, reason, by, now, of_order=True)
             ledger.post(
                 tx,
                 "refund_requested",

@@ -6,7 +6,7 @@ Used by whoever learns of money: the notification door, and the owner of time wh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from random import SystemRandom
 
 from shared.inventory import records as inventory
@@ -29,9 +29,6 @@ from shared.payments.errors import UnknownPayment
 from shared.payments.provider import Charge
 from shared.payments.records import Received
 from shared.payments.states import MoneyState
-
-REFUND_WITHIN = timedelta(minutes=2)
-"""A refund is sent within seconds of being requested; later than this its message is lost and sent again."""
 
 ATTEMPTS = 12  # lost races against the order's other moves and against buyers of the same cards
 
@@ -111,9 +108,7 @@ def _refund_late(money: Received, order: Order, now: datetime) -> None:
             refund=Refund.OPEN,
             also={"paid_by": str(money.id), "refund_id": refund_id},
         )
-        payments.request_refund(
-            tx, refund_id, money, "late_without_stock", "system", now + REFUND_WITHIN, now, of_order=True
-        )
+        payments.request_refund(tx, refund_id, money, "late_without_stock", "system", now, of_order=True)
         _post(tx, "late_money", _there_and_back(money), money, order, now, refund_id)
     count("LateMoneyRefunded")
 
@@ -123,7 +118,7 @@ def _give_back(money: Received, order: Order, why: str, now: datetime) -> None:
     refund_id = ids.new("ref", now)
     with Transaction() as tx:
         payments.apply(tx, money, why)
-        payments.request_refund(tx, refund_id, money, why, "system", now + REFUND_WITHIN, now, of_order=False)
+        payments.request_refund(tx, refund_id, money, why, "system", now, of_order=False)
         _post(tx, why, _there_and_back(money), money, order, now, refund_id)
     count("UnplacedMoney")
 

@@ -24,13 +24,11 @@ fees = st.integers(0, 10**6)
 postings = st.one_of(
     st.builds(posting.payment_received, providers, amounts, fees, weights),
     st.builds(posting.unplaced_received, providers, amounts, fees),
-    st.builds(posting.suspense_applied, amounts),
     st.builds(posting.delivered, st.lists(lines, min_size=1, max_size=5)),
     st.builds(posting.lot_bought, st.just("acme"), st.just("A"), costs),
     st.builds(posting.refund_requested, amounts, st.sampled_from(["deposits", "suspense", "refunds"]), weights),
     st.builds(posting.refund_sent, providers, amounts),
     st.builds(posting.refund_by_hand, amounts),
-    st.builds(posting.refund_returned, providers, amounts),
 )
 
 
