@@ -15,6 +15,7 @@ ENVIRONMENT = {
     "POWERTOOLS_TRACE_DISABLED": "true",
     "POWERTOOLS_DEV": "false",
     "BUCKET": "kaquan-test-files",
+    "PASSING_BUCKET": "kaquan-test-passing",
     "PEOPLE_SECRET": "kaquan-test-people",
     "PEPPER_SECRET": "kaquan-test-pepper",
     "SANDBOX_SECRET": "kaquan-test-sandbox",
@@ -47,7 +48,7 @@ hypothesis.settings.register_profile("kaquan", deadline=None)
 hypothesis.settings.load_profile("kaquan")
 
 ROOT = Path(__file__).parents[1]
-QUEUES = ("risk-checks", "card-dispatch", "after-sales", "relay-failures")
+QUEUES = ("risk-checks", "card-dispatch", "after-sales", "bulk-jobs", "vault-keeping", "relay-failures")
 SECRETS = ("PEOPLE_SECRET", "PEPPER_SECRET", "SANDBOX_SECRET")
 _OF_CREATE_TABLE = ("AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes")
 
@@ -128,9 +129,8 @@ def fill(environment: pytest.MonkeyPatch) -> None:
     for definition in table_definitions():
         dynamodb.create_table(**definition)
     region = os.environ["AWS_DEFAULT_REGION"]
-    boto3.client("s3").create_bucket(
-        Bucket=os.environ["BUCKET"], CreateBucketConfiguration={"LocationConstraint": region}
-    )
+    for bucket in (os.environ["BUCKET"], os.environ["PASSING_BUCKET"]):
+        boto3.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})
     environment.setenv("VAULT_KEY", boto3.client("kms").create_key()["KeyMetadata"]["Arn"])
     secrets = boto3.client("secretsmanager")
     for setting in SECRETS:

@@ -11,11 +11,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 
 import boto3
+from chalice.app import Chalice
 
 from infra.local.sandbox import SandboxProvider
 from shared.kernel import settings
@@ -25,14 +28,8 @@ CONTEXT = SimpleNamespace(
     aws_request_id="test", get_remaining_time_in_millis=lambda: 30_000,
 )  # fmt: skip
 BASE = "https://shop.example/api"
-ROUTES = {
-    "order_intake": ["/quotes", "/orders", "/orders/{order_id}", "/orders/{order_id}/payments",
-                     "/orders/{order_id}/cancel"],
-    "card_reveal": ["/orders/{order_id}/reveal"],
-    "payment_webhooks": ["/webhooks/payments/{provider}"],
-    "catalog": ["/products", "/products/{product_id}", "/health"],
-}  # fmt: skip
-WORKERS = {"risk-checks": "risk_checks", "card-dispatch": "card_dispatch", "after-sales": "after_sales"}
+ROOT = Path(__file__).parents[1]
+STREAMS = {"orders": "relay", "payments": "relay", "jobs": "relay", "cards": "insights"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +44,24 @@ class Placed:
     token: str
     url: str
     payment_id: str
+
+
+@cache
+def http_doors() -> dict[str, list[str]]:
+    """The paths of every HTTP door, by the name of its folder."""
+    found = {}
+    for folder in sorted(path.parent.name for path in ROOT.glob("functions/*/app.py")):
+        app = getattr(importlib.import_module(f"functions.{folder}.app"), "app", None)
+        if isinstance(app, Chalice):
+            found[folder] = list(app.routes)
+    return found
+
+
+@cache
+def workers() -> list[str]:
+    """The doors behind a queue of the same name."""
+    queues = ("risk_checks", "card_dispatch", "after_sales", "bulk_jobs", "vault_keeping")
+    return [name for name in queues if (ROOT / "functions" / name).exists()]
 
 
 def handler(door: str) -> Any:
@@ -144,12 +159,14 @@ class Shop:
         self, method: str, path: str, body: Any = None, token: str = "", groups: str = "", **headers: str
     ) -> Answer:
         plain = path.partition("?")[0]
-        doors = {**ROUTES, "console": list(importlib.import_module("functions.console.app").app.routes)}
-        door, template = next(
-            (door, template)
-            for door, templates in doors.items()
-            for template in sorted(templates, key=lambda one: one.count("{"))
-            if match(template, plain) is not None
+        door, template = min(
+            (
+                (door, template)
+                for door, templates in http_doors().items()
+                for template in templates
+                if match(template, plain) is not None
+            ),
+            key=lambda found: found[1].count("{"),
         )
         named = dict(headers)
         if token:
@@ -236,13 +253,16 @@ class Shop:
         handler("deadlines")({"time": now.astimezone(UTC).isoformat()}, CONTEXT)
 
     def _streams(self) -> None:
-        records = list(self._changes())
-        if records:
-            self.invoke(lambda: handler("relay")({"Records": records}, CONTEXT))
+        by_reader: dict[str, list[dict[str, Any]]] = {}
+        for table, record in self._changes():
+            by_reader.setdefault(STREAMS[table], []).append(record)
+        for reader, records in by_reader.items():
+            if (ROOT / "functions" / reader).exists():
+                self.invoke(lambda: handler(reader)({"Records": records}, CONTEXT))  # noqa: B023  # called at once
 
-    def _changes(self) -> Iterator[dict[str, Any]]:
+    def _changes(self) -> Iterator[tuple[str, dict[str, Any]]]:
         streams, dynamodb = boto3.client("dynamodbstreams"), boto3.client("dynamodb")
-        for name in ("orders", "payments"):
+        for name in STREAMS:
             arn = dynamodb.describe_table(TableName=settings.table(name))["Table"]["LatestStreamArn"]
             for shard in streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
                 iterator = self.seen.get(arn) or streams.get_shard_iterator(
@@ -252,11 +272,11 @@ class Shop:
                 self.seen[arn] = answer.get("NextShardIterator")
                 for record in answer["Records"]:
                     record["dynamodb"].pop("ApproximateCreationDateTime", None)
-                    yield record
+                    yield name, record
 
     def _messages(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
         sqs = boto3.client("sqs")
-        for name, worker in WORKERS.items():
-            url = settings.get(name.upper().replace("-", "_") + "_QUEUE")
+        for worker in workers():
+            url = settings.get(worker.upper() + "_QUEUE")
             for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
                 yield worker, url, message

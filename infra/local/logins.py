@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from infra.local.cloud import LocalCloud
 
-ROLES = ("owner", "operator", "finance", "auditor")
+ROLES = ("owner", "operator", "finance", "auditor", "support")
 
 
 @dataclass(frozen=True)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from itertools import islice
+from typing import Any
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 
 from shared.catalog.errors import NotForSale, UnknownSku
 from shared.catalog.sku import Sku
+from shared.catalog.terms import Terms
 from shared.kernel import clock, records, settings
 from shared.kernel.errors import Busy
 
 CHUNK = records.LIMIT  # SKUs written in one transaction
 TRIES = 4  # against other imports of the same SKUs: each loser reads again before it writes
 
-_OWN = frozenset({"sku", "shards", "version"})  # the key, and what a file does not say
+_OWN = frozenset({"sku", "shards", "terms", "version"})  # the key, and what a file does not say
 _SAID = tuple(field.name for field in fields(Sku) if field.name not in _OWN)
 
 
@@ -28,6 +30,7 @@ class StoredSku(records.Record):
 
     id = UnicodeAttribute(hash_key=True)
     said = UnicodeAttribute()  # what the file says: JSON under the names of Sku's fields
+    terms = UnicodeAttribute(null=True)  # what the operator sets: JSON under the names of Terms' fields
     shards = NumberAttribute(default=1)
     version = NumberAttribute()
     changed_at = UnicodeAttribute()
@@ -74,6 +77,21 @@ def save(wanted: Iterable[Sku], now: datetime) -> Changes:
     return done
 
 
+def set_terms(sku: str, terms: Terms, now: datetime) -> None:
+    """Store how a SKU's stock is shared out, or UnknownSku. Its version stays: no price rests on this."""
+    try:
+        records.update(
+            StoredSku(_key(sku)),
+            [
+                StoredSku.terms.set(json.dumps(asdict(terms), separators=(",", ":"))),
+                StoredSku.changed_at.set(clock.iso(now)),
+            ],
+            StoredSku.id.exists(),
+        )
+    except records.Lost:
+        raise UnknownSku(sku=sku) from None
+
+
 def _save_chunk(wanted: Sequence[Sku], now: datetime) -> Changes:
     for _ in range(TRIES):
         stored = skus(sku.sku for sku in wanted)
@@ -118,4 +136,11 @@ def _said(sku: Sku) -> str:
 def _sku(stored: StoredSku) -> Sku:
     said = json.loads(stored.said)
     said["tags"] = tuple(said["tags"])
-    return Sku(sku=stored.id.removeprefix("sku#"), shards=int(stored.shards), version=int(stored.version), **said)
+    terms = Terms(**_listed(json.loads(stored.terms))) if stored.terms else Terms()
+    return Sku(
+        sku=stored.id.removeprefix("sku#"), terms=terms, shards=int(stored.shards), version=int(stored.version), **said
+    )
+
+
+def _listed(terms: dict[str, Any]) -> dict[str, Any]:
+    return {**terms, "hidden": tuple(terms.get("hidden", ()))}

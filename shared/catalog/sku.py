@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared.catalog import kinds
 from shared.catalog.kinds import KINDS, OPEN, Field, Fulfilment
+from shared.catalog.terms import Terms
 from shared.kernel.money import Money
 
 _LIMITED = re.compile(r"限量\s*(\d{1,9})")
@@ -28,6 +29,7 @@ class Sku:
     validity_days: int | None
     limit_per_order: int | None
     tags: tuple[str, ...]
+    terms: Terms = field(default_factory=Terms)
     shards: int = 1  # of its shelf; more where many buy at once
     version: int = 0  # grows with every change that is stored; 0 is not stored yet
 

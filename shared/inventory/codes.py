@@ -78,5 +78,8 @@ def whole(normal_code: str, normal_number: str | None = None) -> str:
 
 
 def mask(text: str) -> str:
-    """What staff may see of a code or number: the last four characters, and none of a short one."""
-    return "••••" + (text[-4:] if len(text) >= 8 else "")
+    """What staff may see of a code or number: the last four characters, and none of a short one.
+
+    Of fewer than twelve, what is left could be guessed.
+    """
+    return "••••" + (text[-4:] if len(text) >= 12 else "")

@@ -1,13 +1,13 @@
-"""Cards, the fingerprints that keep them unique for ever, the lots they came in, and every view of a code.
+"""Cards, the fingerprints that keep them unique for ever, and the quotas of what is limited.
 
-The verbs that move a card take the caller's transaction: a card moves only together with the order that explains it.
+The verbs that move a card take the caller's transaction: a card moves only together with what explains it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, datetime
+from collections.abc import Iterable, Sequence
+from datetime import date
 from random import Random
 from typing import NamedTuple
 
@@ -17,9 +17,11 @@ from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 
 from shared.inventory import shelf
 from shared.inventory.errors import OutOfStock
+from shared.inventory.lots import Lot
 from shared.inventory.shelf import OnShelf
-from shared.inventory.states import CardState
-from shared.kernel import clock, ids, records, settings
+from shared.inventory.states import UNSOLD, CardState
+from shared.kernel import records, settings
+from shared.kernel.states import IllegalMove
 
 LOT_SHARDS = 16  # so that one lot of 100,000 cards is not one hot index key
 
@@ -55,11 +57,15 @@ class Card(records.Record):
     lot_shard = UnicodeAttribute()
     sealed = BinaryAttribute(legacy_encoding=False)
     key_version = NumberAttribute()
+    mask = UnicodeAttribute(null=True)  # what staff may see
     cost_e6 = NumberAttribute()
+    purchase_id = UnicodeAttribute(null=True)
     home = UnicodeAttribute()  # the shelf it goes back to when a hold ends
     shelf = UnicodeAttribute(null=True)
     shelf_order = UnicodeAttribute()
     order_id = UnicodeAttribute(null=True)
+    channel = UnicodeAttribute(null=True)  # through which it is held or was sold
+    recall_id = UnicodeAttribute(null=True)
     on_shelf = Shelf()
     by_lot = ByLot()
 
@@ -78,21 +84,8 @@ class Fingerprint(records.Record):
     whole = UnicodeAttribute()  # keyed hash of number and password: tells a repeat from a conflict
 
 
-class Lot(records.Record):
-    class Meta(records.Options):
-        table_name = settings.table("lots")
-
-    lot_id = UnicodeAttribute(hash_key=True)
-    label = UnicodeAttribute()
-    supplier = UnicodeAttribute()
-    source = UnicodeAttribute()  # the file or the process it came by
-    wrapped_key = BinaryAttribute(legacy_encoding=False)
-    key_version = NumberAttribute()
-    received_at = UnicodeAttribute()
-
-
 class Quota(records.Record):
-    """How many codes we still may make of a limited SKU; lives beside the lots."""
+    """How much is taken of what is limited; lives beside the lots."""
 
     class Meta(records.Options):
         table_name = settings.table("lots")
@@ -101,22 +94,16 @@ class Quota(records.Record):
     used = NumberAttribute(default=0)
 
 
-class View(records.Record):
-    """One look at a code: written before the code is shown, never changed."""
-
-    class Meta(records.Options):
-        table_name = settings.table("views")
-
-    card_id = UnicodeAttribute(hash_key=True)
-    view_id = UnicodeAttribute(range_key=True)
-    order_id = UnicodeAttribute()
-    viewer = UnicodeAttribute()
-    address = UnicodeAttribute()  # keyed hash
-    reason = UnicodeAttribute()
-
-
 def new_card(
-    card_id: str, sku: str, lot: Lot, sealed: bytes, cost_e6: int, expires_on: date | None, shards: int
+    card_id: str,
+    sku: str,
+    lot: Lot,
+    sealed: bytes,
+    mask: str,
+    cost_e6: int,
+    expires_on: date | None,
+    shards: int,
+    purchase_id: str | None = None,
 ) -> Card:
     """An available card that is not stored yet."""
     home = shelf.place(sku, card_id, shards)
@@ -128,7 +115,9 @@ def new_card(
         lot_shard=f"{lot.lot_id}#{sum(card_id.encode()) % LOT_SHARDS}",
         sealed=sealed,
         key_version=lot.key_version,
+        mask=mask,
         cost_e6=cost_e6,
+        purchase_id=purchase_id,
         home=home,
         shelf=home,
         shelf_order=shelf.order_key(expires_on, card_id),
@@ -149,90 +138,146 @@ def stored_wholes(fingerprints: Sequence[str]) -> dict[str, str]:
     }
 
 
-def pick(
-    sku: str, shards: int, count: int, today: date, chance: Random, passed_over: frozenset[str] = frozenset()
-) -> Sequence[OnShelf]:
-    """`count` available cards that have not expired, or OutOfStock; the day of expiry itself is still good.
-
-    passed_over: cards another buyer has just won; the index may still show them for a moment.
-    """
-    start = chance.randrange(shards)
-    seen: dict[str, OnShelf] = {}
-    for look in (0, 1):  # sold out is said only after a second look, the index being eventually consistent
-        for shard in range(shards):
-            for card in _on_shelf(f"{sku}#{(start + shard) % shards}", today, count + len(passed_over)):
-                if card.card_id not in passed_over:
-                    seen[card.card_id] = card
-            if len(seen) >= count:
-                return shelf.choose(seen.values(), count, chance)
-        if look == 0 and passed_over:
-            time.sleep(0.05)  # seconds: an index page is rarely staler than this
-    raise OutOfStock(sku=sku)
-
-
 class Need(NamedTuple):
-    """So many cards of a SKU, whose shelf has so many shards."""
+    """So many cards of a SKU that are still good on a day; the day of expiry itself is good.
+
+    shards: of the SKU's shelf. aside: the channel whose own cards may be taken, too, where some are kept for it.
+    """
 
     sku: str
     quantity: int
     shards: int
+    good_on: date
+    aside: str | None = None
 
 
-def pick_all(
-    needs: Iterable[Need], today: date, chance: Random, passed_over: frozenset[str] = frozenset()
-) -> list[list[str]]:
+def pick(need: Need, chance: Random, passed_over: frozenset[str] = frozenset()) -> Sequence[OnShelf]:
+    """As many available cards as are needed, the first to expire first, or OutOfStock.
+
+    passed_over: cards another buyer has just won; the index may still show them for a moment.
+    """
+    start = chance.randrange(need.shards)
+    seen: dict[str, OnShelf] = {}
+    for look in (0, 1):  # sold out is said only after a second look, the index being eventually consistent
+        if need.aside:
+            _look(shelf.aside(need.sku, need.aside), need, passed_over, seen)
+        for shard in range(need.shards):
+            _look(f"{need.sku}#{(start + shard) % need.shards}", need, passed_over, seen)
+            if len(seen) >= need.quantity:
+                return shelf.choose(seen.values(), need.quantity, chance)
+        if look == 0 and passed_over:
+            time.sleep(0.05)  # seconds: an index page is rarely staler than this
+    raise OutOfStock(sku=need.sku)
+
+
+def pick_all(needs: Iterable[Need], chance: Random, passed_over: frozenset[str] = frozenset()) -> list[list[str]]:
     """Ids of cards for each need, none of them twice, or OutOfStock."""
     picked: list[list[str]] = []
     for need in needs:
-        taken = passed_over.union(*picked)
-        picked.append([card.card_id for card in pick(need.sku, need.shards, need.quantity, today, chance, taken)])
+        picked.append([card.card_id for card in pick(need, chance, passed_over.union(*picked))])
     return picked
 
 
-def has_stock(sku: str, shards: int, today: date) -> bool:
-    """Whether the shelf shows at least one card; a hint, the transaction decides."""
-    return any(True for shard in range(shards) for _ in Card.on_shelf.query(f"{sku}#{shard}", _fresh(today), limit=1))
+def has_stock(need: Need) -> bool:
+    """Whether a shelf shows at least one card; a hint, the transaction decides."""
+    places = [f"{need.sku}#{shard}" for shard in range(need.shards)]
+    places += [shelf.aside(need.sku, need.aside)] if need.aside else []
+    return any(True for place in places for _ in Card.on_shelf.query(place, _fresh(need.good_on), limit=1))
 
 
-def hold(tx: records.Transaction, card_id: str, sku: str, order_id: str) -> None:
+def hold(tx: records.Transaction, card_id: str, sku: str, order_id: str, channel: str) -> None:
     """Take an available card for an order; the part that loses is named by the card's id."""
     tx.update(
         card_id,
         Card(card_id),
-        [Card.state.set(CardState.HELD), Card.order_id.set(order_id), Card.shelf.remove()],
+        [
+            Card.state.set(CardState.HELD),
+            Card.order_id.set(order_id),
+            Card.channel.set(channel),
+            Card.shelf.remove(),
+        ],
         (Card.state == CardState.AVAILABLE) & (Card.sku == sku),
     )
 
 
 def release(tx: records.Transaction, card_id: str, order_id: str) -> None:
-    """Put a card held by this order back on its shelf."""
+    """Put a card held by this order back on its shelf; it is refused for a card that was recalled meanwhile."""
     tx.update(
         card_id,
         Card(card_id),
-        [Card.state.set(CardState.AVAILABLE), Card.shelf.set(Card.home), Card.order_id.remove()],
-        (Card.state == CardState.HELD) & (Card.order_id == order_id),
+        [
+            Card.state.set(CardState.AVAILABLE),
+            Card.shelf.set(Card.home),
+            Card.order_id.remove(),
+            Card.channel.remove(),
+        ],
+        _held_by(order_id) & Card.recall_id.does_not_exist(),
+    )
+
+
+def release_recalled(tx: records.Transaction, card_id: str, order_id: str) -> None:
+    """Let a card held by this order go into the ice, because its lot was recalled meanwhile."""
+    tx.update(
+        card_id,
+        Card(card_id),
+        [Card.state.set(CardState.FROZEN), Card.order_id.remove(), Card.channel.remove()],
+        _held_by(order_id) & Card.recall_id.exists(),
     )
 
 
 def claim(tx: records.Transaction, card_id: str, order_id: str) -> None:
-    """Bind a card held by this order to it for ever."""
+    """Bind a card held by this order to it for ever; it is refused for a card that was recalled meanwhile."""
     tx.update(
-        card_id,
-        Card(card_id),
-        [Card.state.set(CardState.SOLD)],
-        (Card.state == CardState.HELD) & (Card.order_id == order_id),
+        card_id, Card(card_id), [Card.state.set(CardState.SOLD)], _held_by(order_id) & Card.recall_id.does_not_exist()
     )
 
 
-def reserve_quota(tx: records.Transaction, sku: str, count: int, limit: int) -> None:
-    """Count codes to be made against a SKU's limit; the part that loses is named ``quota {sku}``."""
+def freeze(tx: records.Transaction, card_id: str, recall_id: str) -> None:
+    """Take an available card from the shelf because its lot is recalled."""
+    tx.update(
+        card_id,
+        Card(card_id),
+        [Card.state.set(CardState.FROZEN), Card.recall_id.set(recall_id), Card.shelf.remove()],
+        Card.state == CardState.AVAILABLE,
+    )
+
+
+def mark_recalled(tx: records.Transaction, card_id: str, recall_id: str, state: CardState) -> None:
+    """Say of a held or sold card that its lot is recalled: its order can no longer claim it, or makes it good."""
+    tx.update(card_id, Card(card_id), [Card.recall_id.set(recall_id)], Card.state == state)
+
+
+def expire(tx: records.Transaction, card_id: str, today: date) -> None:
+    """Take a card whose last day is over from the shelf."""
+    tx.update(
+        card_id,
+        Card(card_id),
+        [Card.state.set(CardState.EXPIRED), Card.shelf.remove()],
+        (Card.state == CardState.AVAILABLE) & (Card.shelf_order < today.isoformat()),
+    )
+
+
+def void(tx: records.Transaction, card_id: str, state: CardState) -> None:
+    """Write off a card that is unsold, in the state it was seen in."""
+    tx.update(
+        card_id, Card(card_id), [Card.state.set(CardState.VOID), Card.shelf.remove()], Card.state == _unsold(state)
+    )
+
+
+def set_aside(tx: records.Transaction, card_id: str, home: str) -> None:
+    """Move an available card to another shelf, which becomes its home."""
+    tx.update(card_id, Card(card_id), [Card.home.set(home), Card.shelf.set(home)], Card.state == CardState.AVAILABLE)
+
+
+def reserve_quota(tx: records.Transaction, of: str, count: int, limit: int) -> None:
+    """Count against the limit of a SKU, or of a SKU in a channel; the part that loses is named ``quota {of}``."""
     left = Quota.used <= limit - count
     enough = left | Quota.used.does_not_exist() if count <= limit else left  # the first may not take too many either
-    tx.update(f"quota {sku}", Quota(_quota(sku)), [Quota.used.add(count)], enough)
+    tx.update(f"quota {of}", Quota(_quota(of)), [Quota.used.add(count)], enough)
 
 
-def return_quota(tx: records.Transaction, sku: str, count: int) -> None:
-    tx.update(f"quota {sku}", Quota(_quota(sku)), [Quota.used.add(-count)], Quota.used >= count)
+def return_quota(tx: records.Transaction, of: str, count: int) -> None:
+    tx.update(f"quota {of}", Quota(_quota(of)), [Quota.used.add(-count)], Quota.used >= count)
 
 
 def cards(card_ids: Iterable[str]) -> list[Card]:
@@ -244,50 +289,27 @@ def cards(card_ids: Iterable[str]) -> list[Card]:
     return [found[card_id] for card_id in wanted]
 
 
-def lots(lot_ids: Iterable[str]) -> dict[str, Lot]:
-    wanted = sorted(set(lot_ids))
-    if len(wanted) == 1:
-        return {wanted[0]: Lot.get(wanted[0], consistent_read=True)}
-    return {str(lot.lot_id): lot for lot in Lot.batch_get(wanted, consistent_read=True)}
+def _look(place: str, need: Need, passed_over: frozenset[str], seen: dict[str, OnShelf]) -> None:
+    want = need.quantity + len(passed_over) + shelf.WINDOW
+    for card in Card.on_shelf.query(place, _fresh(need.good_on), limit=want, page_size=want):
+        if card.card_id not in passed_over:
+            seen[str(card.card_id)] = OnShelf(str(card.card_id), str(card.shelf_order).partition("#")[0])
 
 
-def record_views(card_ids: Sequence[str], order_id: str, viewer: str, address: str, reason: str, now: datetime) -> None:
-    """Write down who is about to see these codes; only after this returns may they be shown."""
-    views = [
-        View(card_id, ids.new("view", now), order_id=order_id, viewer=viewer, address=address, reason=reason)
-        for card_id in card_ids
-    ]
-    if len(views) == 1:
-        views[0].save()
-        return
-    with View.batch_write() as batch:
-        for view in views:
-            batch.save(view)
+def _fresh(good_on: date) -> Condition:
+    return Shelf.shelf_order >= good_on.isoformat()
 
 
-def new_lot(lot_id: str, label: str, supplier: str, source: str, wrapped: bytes, version: int, now: datetime) -> Lot:
-    lot = Lot(
-        lot_id,
-        label=label,
-        supplier=supplier,
-        source=source,
-        wrapped_key=wrapped,
-        key_version=version,
-        received_at=clock.iso(now),
-    )
-    records.insert(lot)
-    return lot
+def _held_by(order_id: str) -> Condition:
+    held: Condition = (Card.state == CardState.HELD) & (Card.order_id == order_id)
+    return held
 
 
-def _on_shelf(place: str, today: date, count: int) -> Iterator[OnShelf]:
-    want = count + shelf.WINDOW
-    for card in Card.on_shelf.query(place, _fresh(today), limit=want, page_size=want):
-        yield OnShelf(str(card.card_id), str(card.shelf_order).partition("#")[0])
+def _unsold(state: CardState) -> CardState:
+    if state not in UNSOLD:
+        raise IllegalMove(f"{state} → {CardState.VOID}")
+    return state
 
 
-def _fresh(today: date) -> Condition:
-    return Shelf.shelf_order >= today.isoformat()
-
-
-def _quota(sku: str) -> str:
-    return f"quota#{sku}"
+def _quota(of: str) -> str:
+    return f"quota#{of}"

@@ -40,6 +40,15 @@ class Due(GlobalSecondaryIndex["Head"]):
     due_at = UnicodeAttribute(range_key=True)
 
 
+class ByBuyer(GlobalSecondaryIndex["Head"]):
+    class Meta(records.Options):
+        index_name = "buyer"
+        projection = KeysOnlyProjection()
+
+    contact_hash = UnicodeAttribute(hash_key=True)
+    order_id = UnicodeAttribute(range_key=True)
+
+
 class Head(records.Record):
     class Meta(records.Options):
         table_name = settings.table("orders")
@@ -72,6 +81,7 @@ class Head(records.Record):
     refund_id = UnicodeAttribute(null=True)
     delivered_at = UnicodeAttribute(null=True)
     by_due = Due()
+    by_buyer = ByBuyer()
 
     @property
     def total(self) -> Money:
@@ -105,7 +115,10 @@ class Line(records.Record):
     cost_e6 = NumberAttribute(default=0)  # per piece, for what has no card of its own yet
     validity_days = NumberAttribute(null=True)
     quota = NumberAttribute(null=True)
-    shards = NumberAttribute(default=1)  # of the SKU's shelf, where late money has to look for other cards
+    # Where late money has to look for other cards: the SKU's shelf, how long they must last, the channel's own shelf.
+    shards = NumberAttribute(default=1)
+    min_days = NumberAttribute(null=True)
+    aside = UnicodeAttribute(null=True)
     card_ids: ListAttribute[Any] = ListAttribute(of=UnicodeAttribute)
 
     @property

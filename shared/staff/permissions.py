@@ -7,18 +7,27 @@ from dataclasses import dataclass
 
 from shared.kernel.errors import NotAllowed
 
-OWNER, OPERATOR, FINANCE, AUDITOR = ROLES = ("owner", "operator", "finance", "auditor")
+OWNER, OPERATOR, FINANCE, AUDITOR, SUPPORT = ROLES = ("owner", "operator", "finance", "auditor", "support")
 
 _EVERYONE = frozenset(ROLES)
 _SHOP = frozenset({OWNER, OPERATOR})
 _MONEY = frozenset({OWNER, FINANCE})
+_OWNER = frozenset({OWNER})
 
 MATRIX = {
     "catalogue.read": _EVERYONE,
     "catalogue.write": _SHOP,
     "cards.read": _EVERYONE,  # counts and masks, never codes
     "cards.import": _SHOP,
-    "cards.reveal": _SHOP,  # each use is an event with a reason
+    "cards.reveal": _SHOP | {SUPPORT},  # one at a time, with a reason, counted; each use is an event
+    "cards.recall": _SHOP,
+    "cards.export": _SHOP,  # asking for it; another person approves
+    "exports.approve": _OWNER,
+    "views.read": frozenset({OWNER, AUDITOR}),  # what a member of staff has looked at
+    "stock.write": _SHOP,
+    "channels.write": _OWNER,  # it gives out a credential
+    "keys.rotate": _OWNER,
+    "lots.destroy": _OWNER,  # asking for it; another owner approves
     "orders.read": _EVERYONE,
     "reviews.read": _EVERYONE,
     "reviews.decide": _SHOP,
@@ -27,7 +36,7 @@ MATRIX = {
     "refunds.by_hand": _MONEY,  # it says that money has left the bank
     "risk.read": _EVERYONE,
     "risk.lists": _SHOP,
-    "settlement.read": _EVERYONE - {OPERATOR},  # cost and profit are not the shop floor's business
+    "settlement.read": _EVERYONE - {OPERATOR, SUPPORT},  # cost and profit are not the shop floor's business
     "settlement.close": _MONEY,
 }
 

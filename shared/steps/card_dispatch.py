@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import cache
 
 from shared.catalog.kinds import Fulfilment
-from shared.inventory import codes
+from shared.inventory import codes, lots
 from shared.inventory import records as inventory
 from shared.inventory.states import CardState
 from shared.kernel import clock, ids, vault
@@ -87,8 +87,9 @@ def _issue(tx: Transaction, order: Order, line: Line, now: datetime) -> str:
     )
     shown = "-".join(code[start : start + 4] for start in range(0, CODE_LENGTH, 4))
     sealed = vault.seal(key, str(lot.lot_id), card_id, Secret(shown))
-    card = inventory.new_card(card_id, str(line.sku), lot, sealed, int(line.cost_e6), expires_on, 1)
+    card = inventory.new_card(card_id, str(line.sku), lot, sealed, codes.mask(shown), int(line.cost_e6), expires_on, 1)
     card.state, card.order_id, card.shelf = CardState.SOLD, order.order_id, None
+    card.channel = order.head.channel
     normal = codes.normal(code)
     inventory.stock(
         tx,
@@ -100,9 +101,9 @@ def _issue(tx: Transaction, order: Order, line: Line, now: datetime) -> str:
 
 
 @cache
-def _issuing_lot(day: str) -> tuple[inventory.Lot, LotKey]:
+def _issuing_lot(day: str) -> tuple[lots.Lot, LotKey]:
     """Each process issues into its own lot of the day: it knows that lot's key and may decrypt no other."""
     now = clock.now()
     lot_id = ids.new("lot", now)
     key = vault.new_lot_key(lot_id)
-    return inventory.new_lot(lot_id, f"issued {day}", "own", "card_dispatch", key.wrapped, key.version, now), key
+    return lots.new_lot(lot_id, f"issued {day}", "own", "card_dispatch", key.wrapped, key.version, now), key

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 
+from shared.inventory import lots as lot_records
 from shared.inventory import records as inventory
+from shared.inventory import views
 from shared.inventory.errors import CodeUnreadable
 from shared.inventory.states import CardState
 from shared.kernel import people, vault
@@ -30,20 +32,22 @@ def reveal(order_id: str, caller: Caller, now: datetime) -> RevealView:
         raise NotDelivered(order_status=order.status)
     cards = inventory.cards(order.card_ids)
     shown = _opened(order_id, cards)
-    inventory.record_views(order.card_ids, order_id, "buyer", people.hashed("address", caller.address), "bought", now)
+    address = people.hashed("address", caller.address)
+    views.record(order.card_ids, "buyer", address, "bought", now, order_id=order_id)
     return RevealView(order_id=order_id, cards=shown)
 
 
 def _opened(order_id: str, cards: Sequence[inventory.Card]) -> list[RevealedCard]:
-    lots = inventory.lots(str(card.lot_id) for card in cards)
+    lots = lot_records.lots(str(card.lot_id) for card in cards)
     shown = []
     for card in cards:
         lot = lots[str(card.lot_id)]
         try:
-            if card.state != CardState.SOLD or card.order_id != order_id:
+            wrapped = lot.wrapped(int(card.key_version))
+            if card.state != CardState.SOLD or card.order_id != order_id or wrapped is None:
                 raise vault.Tampered(card.card_id)
             secret = vault.unseal(
-                _key(str(lot.lot_id), bytes(lot.wrapped_key)),
+                _key(str(lot.lot_id), wrapped),
                 str(lot.lot_id),
                 str(card.card_id),
                 int(card.key_version),

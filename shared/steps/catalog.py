@@ -34,7 +34,7 @@ def product(product_id: str, now: datetime) -> Product:
 
     def available(sku: str) -> bool:
         fulfilment, shards = found["shelves"][sku]
-        return fulfilment == Fulfilment.ISSUE or inventory.has_stock(sku, shards, today)
+        return fulfilment == Fulfilment.ISSUE or inventory.has_stock(inventory.Need(sku, 1, shards, today))
 
     skus = [sku.model_copy(update={"available": sku.for_sale and available(sku.sku)}) for sku in shown.skus]
     return shown.model_copy(update={"skus": skus})

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
+from shared.jobs import records as jobs
 from shared.kernel import clock, queues
 from shared.kernel.errors import Refusal
 from shared.kernel.records import Lost, Transaction
@@ -21,7 +22,7 @@ from shared.payments.provider import Outcome
 from shared.payments.states import RefundState
 from shared.staff import records as staff
 from shared.steps import after_sales, order_closing, payment_received, risk_checks
-from shared.steps.relay import NEXT, REFUNDS
+from shared.steps.relay import JOBS, NEXT, REFUNDS
 
 AT_ONCE = 200  # overdue things in one run: a minute's run stays within its time limit
 LATE = timedelta(minutes=5)  # overdue by more than this means that this very step does not keep up
@@ -37,6 +38,8 @@ def run(now: datetime) -> None:
         _guarded(str(head.order_id), _order, head, silent, now)
     for refund_id in payments.overdue_refunds(now, AT_ONCE):
         _guarded(refund_id, _refund, payments.refund(refund_id), now)
+    for job_id in jobs.overdue(now, AT_ONCE):
+        _guarded(job_id, _job, job_id, now)
 
 
 def _guarded(about: str, move: Callable[..., None], *record_and_now: object) -> None:
@@ -132,3 +135,18 @@ def _tell_a_person(head: Head, now: datetime) -> None:
 def _refund(refund: payments.Refund, now: datetime) -> None:
     after_sales.wait(refund, RefundState(refund.state), now)
     queues.send(REFUNDS, [{"refund_id": str(refund.id)}])
+
+
+def _job(job_id: str, now: datetime) -> None:
+    """Its worker has died, or its message was lost: another one takes it up where it was left."""
+    job = jobs.job_of(job_id, job_id.partition("_")[0])
+    if not job.due_at or str(job.due_at) > clock.iso(now):
+        return  # the index was a moment behind
+    tries = int(job.tries) + 1
+    jobs.look_again(job, now + jobs.BEAT_WITHIN * 2 ** min(tries, TRIES_MAX), tries)
+    if tries == TRIES_MAX:
+        with suppress(Lost), Transaction() as tx:
+            staff.open_task(tx, "job_stuck", job_id, "-", now)
+        count("TaskOpened")
+    queues.send(JOBS[str(job.kind)], [{"job_id": job_id}])
+    count("StepSentAgain")

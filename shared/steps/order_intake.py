@@ -64,7 +64,7 @@ def quote(wanted: QuoteRequest, now: datetime) -> QuoteView:
                 quantity=line.quantity,
                 unit_price=amount_of(line.unit_price),
                 amount=amount_of(line.amount),
-                available=_available(skus[line.sku], line.quantity, today),
+                available=_available(skus[line.sku], line.quantity, quoted.channel, today),
             )
             for line in quoted.lines
         ],
@@ -147,13 +147,15 @@ def _place_new(
     payment_id = _payment_id(order_id, provider.code)
     head = _new_head(order_id, quoted, provider.code, payment_id, contact, caller, now)
     subject = quoted.lines[0].title[:60]
-    lines = [_new_line(order_id, number, line, skus[line.sku]) for number, line in enumerate(quoted.lines, 1)]
+    lines = [
+        _new_line(order_id, number, line, skus[line.sku], quoted.channel) for number, line in enumerate(quoted.lines, 1)
+    ]
     stocked = [line for line in lines if line.fulfilment == Fulfilment.STOCK]
 
-    needs = [Need(str(line.sku), int(line.quantity), int(line.shards)) for line in stocked]
-    today, passed_over = clock.shanghai_day(now), frozenset[str]()
+    today = clock.shanghai_day(now)
+    needs, passed_over = [quoting.need(line, today) for line in stocked], frozenset[str]()
     for attempt in range(ATTEMPTS):
-        for line, card_ids in zip(stocked, inventory.pick_all(needs, today, _chance, passed_over), strict=True):
+        for line, card_ids in zip(stocked, inventory.pick_all(needs, _chance, passed_over), strict=True):
             line.card_ids = card_ids
         try:
             with Transaction() as tx:
@@ -163,7 +165,7 @@ def _place_new(
                 )
                 for line in lines:
                     for card_id in line.card_ids:
-                        inventory.hold(tx, card_id, str(line.sku), order_id)
+                        inventory.hold(tx, card_id, str(line.sku), order_id, quoted.channel)
                 for taken in orders.limited(lines):
                     inventory.reserve_quota(tx, *taken)
             break
@@ -230,7 +232,7 @@ def _new_head(
     )
 
 
-def _new_line(order_id: str, number: int, line: QuotedLine, sku: Sku) -> orders.Line:
+def _new_line(order_id: str, number: int, line: QuotedLine, sku: Sku, channel: str) -> orders.Line:
     made = line.fulfilment == Fulfilment.ISSUE
     return orders.Line(
         order_id,
@@ -245,15 +247,17 @@ def _new_line(order_id: str, number: int, line: QuotedLine, sku: Sku) -> orders.
         validity_days=sku.validity_days if made else None,
         quota=sku.quota if made else None,
         shards=sku.shards,
+        min_days=sku.terms.min_days or None,
+        aside=sku.terms.aside(channel),
         card_ids=[],
     )
 
 
-def _available(sku: Sku, quantity: int, today: date) -> bool:
+def _available(sku: Sku, quantity: int, channel: str, today: date) -> bool:
     if sku.fulfilment == Fulfilment.ISSUE:
         return True
     try:
-        inventory.pick(sku.sku, sku.shards, quantity, today, _chance)
+        inventory.pick(Need(sku.sku, quantity, sku.shards, sku.terms.good_on(today), sku.terms.aside(channel)), _chance)
     except OutOfStock:
         return False
     return True

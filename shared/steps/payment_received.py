@@ -11,7 +11,6 @@ from random import SystemRandom
 
 from shared.inventory import records as inventory
 from shared.inventory.errors import OutOfStock
-from shared.inventory.records import Need
 from shared.kernel import clock, ids
 from shared.kernel.errors import Busy
 from shared.kernel.money import share
@@ -29,6 +28,7 @@ from shared.payments.errors import UnknownPayment
 from shared.payments.provider import Charge
 from shared.payments.records import Received
 from shared.payments.states import MoneyState
+from shared.steps.quoting import need
 
 ATTEMPTS = 12  # lost races against the order's other moves and against buyers of the same cards
 
@@ -66,9 +66,9 @@ def _use(money: Received, paid: payments.Payment, order: Order, now: datetime) -
 def _revive(money: Received, order: Order, now: datetime) -> None:
     """Late money: its cards are back on the shelf, so others take their place; if there are none, it goes back."""
     stocked = [line for line in order.lines if line.card_ids]
-    needs = [Need(str(line.sku), int(line.quantity), int(line.shards)) for line in stocked]
+    today = clock.shanghai_day(now)
     try:
-        picked = inventory.pick_all(needs, clock.shanghai_day(now), _chance)
+        picked = inventory.pick_all([need(line, today) for line in stocked], _chance)
         _pay(money, order, dict(zip((line.number for line in stocked), picked, strict=True)), now)
     except OutOfStock:
         _refund_late(money, order, now)
@@ -86,7 +86,7 @@ def _pay(money: Received, order: Order, held_anew: Mapping[str, list[str]], now:
         orders.move(tx, order.head, due_at=now + STEP_WITHIN, also={"paid_by": str(money.id)})
         for line in order.lines if order.head.closed else ():
             for card_id in held_anew.get(line.number, ()):
-                inventory.hold(tx, card_id, str(line.sku), order.order_id)
+                inventory.hold(tx, card_id, str(line.sku), order.order_id, str(order.head.channel))
             if line.number in held_anew:
                 orders.hold_anew(tx, line, held_anew[line.number])
         for taken in orders.limited(order.lines) if order.head.closed else ():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 
 from shared.catalog import kinds
 from shared.catalog import records as catalog
 from shared.catalog.kinds import Fulfilment
 from shared.catalog.sku import Sku
+from shared.inventory.records import Need
 from shared.orders import records as orders
 from shared.orders.contract import QuoteRequest, WantedLine
 from shared.orders.errors import ForeignChannel, OverLimit, TooManyCards
@@ -43,6 +45,12 @@ def quote(wanted: QuoteRequest) -> tuple[Quote, Mapping[str, Sku]]:
         for line in wanted.lines
     ]
     return Quote(quoted, channel), skus
+
+
+def need(line: orders.Line, today: date) -> Need:
+    """The cards that a line wants from the shelf."""
+    good_on = today + timedelta(days=int(line.min_days or 0))
+    return Need(str(line.sku), int(line.quantity), int(line.shards), good_on, line.aside)
 
 
 def _check_size(lines: Sequence[WantedLine], skus: Mapping[str, Sku]) -> None:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from shared.jobs.states import WORKED_ON, JobKind, JobState
 from shared.kernel import queues
 from shared.kernel.telemetry import count, logger
 from shared.orders.status import Status
@@ -19,6 +20,18 @@ NEXT: Mapping[str, str] = {
 """What each status waits for; a status that is not here waits for a person, for time, or for nothing."""
 
 REFUNDS = "after-sales"
+
+JOBS: Mapping[str, str] = {
+    JobKind.CARDS: "bulk-jobs",
+    JobKind.CATALOGUE: "bulk-jobs",
+    JobKind.RECALL: "bulk-jobs",
+    JobKind.EXPORT: "vault-keeping",
+    JobKind.LOT_KEY: "vault-keeping",
+    JobKind.WRAPPING: "vault-keeping",
+    JobKind.PEPPER: "vault-keeping",
+    JobKind.DESTRUCTION: "vault-keeping",
+}
+"""Who works at a job of each kind: those that touch codes in clear lie apart from those that do not."""
 
 
 def forward(stream_records: Iterable[Mapping[str, Any]]) -> None:
@@ -43,6 +56,10 @@ def _next(record: Mapping[str, Any]) -> tuple[str, dict[str, str]] | None:
     if record["eventName"] == "REMOVE":
         return None
     new, old = record["dynamodb"]["NewImage"], record["dynamodb"].get("OldImage") or {}
+    if "job_id" in new:
+        moved = new["state"]["S"] != (old.get("state") or {}).get("S")
+        wanted = moved and "kind" in new and JobState(new["state"]["S"]) in WORKED_ON
+        return (JOBS[new["kind"]["S"]], {"job_id": new["job_id"]["S"]}) if wanted else None
     if new.get("part", {}).get("S") == "head":
         status = new["status"]["S"]
         changed = old.get("status", {}).get("S") != Status(status)

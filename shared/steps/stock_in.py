@@ -11,6 +11,7 @@ from shared.catalog import records as catalog
 from shared.catalog.kinds import Fulfilment
 from shared.catalog.sku import Sku
 from shared.inventory import card_files, codes
+from shared.inventory import lots as lot_records
 from shared.inventory import records as inventory
 from shared.inventory.card_files import REASONS, Shape, Skipped
 from shared.inventory.contract import CardImportReport, RefusedRow
@@ -46,13 +47,13 @@ class _Import:
     file_name: str
     now: datetime
     tally: _Tally
-    lots: dict[str, tuple[inventory.Lot, LotKey]] = field(default_factory=dict)
+    lots: dict[str, tuple[lot_records.Lot, LotKey]] = field(default_factory=dict)
 
-    def lot(self, label: str) -> tuple[inventory.Lot, LotKey]:
+    def lot(self, label: str) -> tuple[lot_records.Lot, LotKey]:
         if label not in self.lots:
             lot_id = ids.new("lot", self.now)
             key = vault.new_lot_key(lot_id)
-            lot = inventory.new_lot(lot_id, label, self.supplier, self.file_name, key.wrapped, key.version, self.now)
+            lot = lot_records.new_lot(lot_id, label, self.supplier, self.file_name, key.wrapped, key.version, self.now)
             self.lots[label] = (lot, key)
         return self.lots[label]
 
@@ -128,7 +129,9 @@ def _commit(rows: Sequence[card_files.Card], under_way: _Import) -> None:
             cost_e6 = sku.cost_e6 if row.cost_e6 is None else row.cost_e6
             card_id = ids.new("crd", under_way.now)
             sealed = vault.seal(key, str(lot.lot_id), card_id, Secret(row.code, row.number))
-            card = inventory.new_card(card_id, row.sku, lot, sealed, cost_e6, row.expires_on, sku.shards)
+            card = inventory.new_card(
+                card_id, row.sku, lot, sealed, codes.mask(row.code), cost_e6, row.expires_on, sku.shards
+            )
             inventory.stock(tx, card, _fingerprint(row.identity), _fingerprint(row.whole))
             costs.setdefault(row.sku, []).append(cost_e6)
         legs = [leg for name, many in costs.items() for leg in posting.lot_bought(under_way.supplier, name, many)]

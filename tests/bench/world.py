@@ -60,18 +60,19 @@ def shop() -> Iterator[Shop]:
 
 def stock(count: int) -> None:
     """Put cards on the shelf by batch writes of the real records: an import would take minutes for 100,000."""
+    from shared.inventory import lots
     from shared.inventory import records as inventory
 
     now = clock.now()
     lot_id = ids.new("lot", now)
     key = vault.new_lot_key(lot_id)
-    lot = inventory.new_lot(lot_id, "bench", "acme", "bench", key.wrapped, key.version, now)
+    lot = lots.new_lot(lot_id, "bench", "acme", "bench", key.wrapped, key.version, now)
     expires_on = clock.shanghai_day(now) + timedelta(days=90)
     with inventory.Card.batch_write() as batch:
         for _ in range(count):
             card_id = ids.new("crd", now)
             sealed = vault.seal(key, lot_id, card_id, vault.Secret(f"BENCH-{card_id[-16:].upper()}"))
-            batch.save(inventory.new_card(card_id, SKU, lot, sealed, 91_000_000, expires_on, 1))
+            batch.save(inventory.new_card(card_id, SKU, lot, sealed, "••••", 91_000_000, expires_on, 1))
 
 
 def plain(service: str) -> Any:

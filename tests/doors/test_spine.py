@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.inventory import records as inventory
+from shared.inventory import views
 from shared.kernel import clock
 from shared.ledger import records as ledger
 from shared.orders import records as orders
@@ -620,9 +621,9 @@ def test_every_look_at_a_code_is_written_down_first(shop: Shop) -> None:
     shop.reveal(order)
     shop.reveal(order)
 
-    views = list(inventory.View.scan())
-    assert [view.order_id for view in views] == [order.order_id] * 2
-    assert all("198.51" not in view.address for view in views)
+    looks = list(views.View.scan())
+    assert [look.order_id for look in looks] == [order.order_id] * 2
+    assert all("198.51" not in look.address for look in looks)
 
 
 def test_an_altered_card_is_not_shown_and_raises_an_alarm(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:

@@ -107,8 +107,8 @@ def test_a_pair_is_known_by_its_number_and_told_apart_by_all_of_it() -> None:
 
 
 def test_a_mask_shows_at_most_the_last_four_characters() -> None:
-    assert codes.mask("DMKG-J9G3") == "••••J9G3"
-    assert codes.mask("J9G3") == "••••"
+    assert codes.mask("DMKG-J9G3-2207") == "••••2207"
+    assert codes.mask("DMKG-J9G3") == "••••"
 
 
 def test_a_refusal_does_not_carry_the_code() -> None:

@@ -146,7 +146,7 @@ def test_there_is_a_trigger_for_every_queue_between_steps_and_for_both_outboxes(
         "CardDispatchFunction",
         "RiskChecksFunction",
     ]
-    assert [function for function, _ in STREAMS] == ["RelayFunction"] * 2
+    assert [function for function, _ in STREAMS] == ["RelayFunction"] * 3
 
 
 @pytest.mark.parametrize(("function", "mapping"), QUEUES, ids=by_name)

@@ -1,0 +1,112 @@
+"""Lots: cards that came together from one supplier, by one purchase, in one import; each with its own data key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from enum import StrEnum
+
+from pynamodb.attributes import BinaryAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
+
+from shared.kernel import clock, records, settings
+from shared.kernel.errors import NotFound
+
+
+class LotState(StrEnum):
+    OPEN = "open"
+    RECALLED = "recalled"
+    UNDONE = "undone"  # the import that brought it was taken back
+    DESTROYED = "destroyed"  # its keys are gone: no card of it can be read again
+
+
+class BySupplier(GlobalSecondaryIndex["Lot"]):
+    class Meta(records.Options):
+        index_name = "supplier"
+        projection = KeysOnlyProjection()
+
+    supplier = UnicodeAttribute(hash_key=True)
+    received_at = UnicodeAttribute(range_key=True)
+
+
+class ByPurchase(GlobalSecondaryIndex["Lot"]):
+    class Meta(records.Options):
+        index_name = "purchase"
+        projection = KeysOnlyProjection()
+
+    purchase_id = UnicodeAttribute(hash_key=True)
+    lot_id = UnicodeAttribute(range_key=True)
+
+
+class Lot(records.Record):
+    class Meta(records.Options):
+        table_name = settings.table("lots")
+
+    lot_id = UnicodeAttribute(hash_key=True)
+    label = UnicodeAttribute()
+    supplier = UnicodeAttribute()
+    purchase_id = UnicodeAttribute(null=True)
+    source = UnicodeAttribute()  # the file or the process it came by
+    job_id = UnicodeAttribute(null=True)  # the import that brought it
+    documents: JSONAttribute = JSONAttribute(null=True)  # where its papers lie: names and addresses
+    state = UnicodeAttribute(default=LotState.OPEN)
+    received_at = UnicodeAttribute()
+    key_version = NumberAttribute()  # the version that new cards are sealed with
+    wrapped_key = BinaryAttribute(legacy_encoding=False, null=True)
+    older_key = BinaryAttribute(
+        legacy_encoding=False, null=True
+    )  # version key_version - 1, while cards move to the new
+    by_supplier = BySupplier()
+    by_purchase = ByPurchase()
+
+    def wrapped(self, version: int) -> bytes | None:
+        """The wrapped data key of a version; None once it is destroyed."""
+        key = {int(self.key_version): self.wrapped_key, int(self.key_version) - 1: self.older_key}.get(version)
+        return None if key is None else bytes(key)
+
+
+def new_lot(
+    lot_id: str,
+    label: str,
+    supplier: str,
+    source: str,
+    wrapped: bytes,
+    version: int,
+    now: datetime,
+    *,
+    purchase_id: str | None = None,
+    job_id: str | None = None,
+    documents: Mapping[str, str] | None = None,
+) -> Lot:
+    """Insert a lot, or raise Lost if its id is taken."""
+    lot = Lot(
+        lot_id,
+        label=label,
+        supplier=supplier,
+        source=source,
+        purchase_id=purchase_id,
+        job_id=job_id,
+        documents=dict(documents) if documents else None,
+        wrapped_key=wrapped,
+        key_version=version,
+        received_at=clock.iso(now),
+    )
+    records.insert(lot)
+    return lot
+
+
+def lot_of(lot_id: str) -> Lot:
+    """The lot as it is now, or NotFound; quotas lie in the same table, and one of those is none."""
+    try:
+        if lot_id.startswith("lot_"):
+            return Lot.get(lot_id, consistent_read=True)
+    except Lot.DoesNotExist:
+        pass
+    raise NotFound
+
+
+def lots(lot_ids: Iterable[str]) -> dict[str, Lot]:
+    wanted = sorted(set(lot_ids))
+    if len(wanted) == 1:
+        return {wanted[0]: Lot.get(wanted[0], consistent_read=True)}
+    return {str(lot.lot_id): lot for lot in Lot.batch_get(wanted, consistent_read=True)}
