@@ -124,9 +124,13 @@ def new_card(
     )
 
 
-def stock(tx: records.Transaction, card: Card, fingerprint: str, whole: str) -> None:
-    """Add a card and the fingerprint that refuses its like for ever; the part that loses is named by the card's id."""
-    tx.insert(str(card.card_id), Fingerprint(fingerprint, card_id=card.card_id, whole=whole))
+def stock(tx: records.Transaction, card: Card, fingerprints: Sequence[str], wholes: Sequence[str]) -> None:
+    """Add a card and the fingerprints that refuse its like for ever; the part that loses is named by the card's id.
+
+    fingerprints, wholes: of its identity and of all of it, one for each pepper.
+    """
+    for fingerprint, whole in zip(fingerprints, wholes, strict=True):
+        tx.insert(str(card.card_id), Fingerprint(fingerprint, card_id=card.card_id, whole=whole))
     tx.insert(f"card {card.card_id}", card)
 
 

@@ -28,6 +28,11 @@ class Ring:
     current: str
     secrets: tuple[tuple[str, bytes], ...] = field(repr=False)
 
+    @property
+    def numbers(self) -> list[str]:
+        """The current number, then the others, the newest first."""
+        return [self.current, *sorted({number for number, _ in self.secrets} - {self.current}, key=int, reverse=True)]
+
     def key(self, purpose: str, number: str | None = None) -> bytes:
         """32 bytes for one purpose; an unknown number raises KeyError."""
         return _derived(dict(self.secrets)[number or self.current], purpose)

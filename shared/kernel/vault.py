@@ -68,11 +68,29 @@ def unseal(plain_key: bytes, lot_id: str, card_id: str, version: int, sealed: by
     return Secret(**json.loads(clear))
 
 
-def fingerprint(identity: str, normal_form: int) -> str:
-    """``fp#{pepper}#{normal form}#{hmac}`` of what must be unique for ever; the pepper is numbered."""
+def fingerprints(text: str, normal_form: int) -> list[str]:
+    """``fp#{pepper}#{normal form}#{hmac}`` of what must be unique for ever, under every pepper, the current one first.
+
+    A new card writes all of them and is refused by any: while a pepper is exchanged, two processes that do not know the
+    same ones yet still share one, and so cannot both take the same card.
+    """
     peppers = keyring.ring("PEPPER_SECRET")
-    digest = base64.urlsafe_b64encode(peppers.mac("fingerprint", identity.encode())).decode().rstrip("=")
-    return f"fp#{peppers.current}#{normal_form}#{digest}"
+    return [_fingerprint(peppers, number, text, normal_form) for number in peppers.numbers]
+
+
+def peppers() -> int:
+    """How many fingerprints a card has now."""
+    return len(keyring.ring("PEPPER_SECRET").numbers)
+
+
+def fingerprint_under(number: str, text: str, normal_form: int) -> str:
+    """The fingerprint under one pepper; an unknown number raises KeyError."""
+    return _fingerprint(keyring.ring("PEPPER_SECRET"), number, text, normal_form)
+
+
+def _fingerprint(peppers: keyring.Ring, number: str, text: str, normal_form: int) -> str:
+    digest = base64.urlsafe_b64encode(peppers.mac("fingerprint", text.encode(), number)).decode().rstrip("=")
+    return f"fp#{number}#{normal_form}#{digest}"
 
 
 def _context(lot_id: str) -> dict[str, str]:

@@ -94,8 +94,8 @@ def _issue(tx: Transaction, order: Order, line: Line, now: datetime) -> str:
     inventory.stock(
         tx,
         card,
-        vault.fingerprint(codes.identity(normal), codes.NORMAL_FORM),
-        vault.fingerprint(codes.whole(normal), codes.NORMAL_FORM),
+        vault.fingerprints(codes.identity(normal), codes.NORMAL_FORM),
+        vault.fingerprints(codes.whole(normal), codes.NORMAL_FORM),
     )
     return card_id
 

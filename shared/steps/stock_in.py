@@ -18,13 +18,13 @@ from shared.inventory.contract import CardImportReport, RefusedRow
 from shared.inventory.errors import TooManyRows
 from shared.kernel import clock, ids, vault
 from shared.kernel.errors import Busy
-from shared.kernel.records import Lost, Transaction
+from shared.kernel.records import LIMIT, Lost, Transaction
 from shared.kernel.telemetry import logger
 from shared.kernel.vault import LotKey, Secret
 from shared.ledger import posting
 from shared.ledger import records as ledger
 
-CHUNK = 48  # cards: with a fingerprint each and one entry in the books, below DynamoDB's 100 actions
+BESIDE = 4  # actions: one entry in the books, and room for what counts the rows
 ATTEMPTS = 6  # lost races of one chunk against another import
 ROWS_MAX = 10_000  # lines in one request: a third of the 29 s that API Gateway waits
 SHOWN = 1_000  # refused rows in the answer, far below the 6 MB that Lambda answers with
@@ -81,11 +81,12 @@ def import_cards(
 
 def _take_in(rows: Iterable[card_files.Row], under_way: _Import) -> None:
     waiting: dict[str, list[card_files.Card]] = {}
+    size = (LIMIT - BESIDE) // (1 + vault.peppers())  # cards with their fingerprints: 48, half as many between peppers
     for row in rows:
         if isinstance(row, card_files.Card):
             chunk = waiting.setdefault(row.lot or "", [])
             chunk.append(row)
-            if len(chunk) == CHUNK:
+            if len(chunk) == size:
                 _store(waiting.pop(row.lot or ""), under_way)
         elif isinstance(row, Skipped):
             under_way.tally.skipped.append((row.line, row.reason))
@@ -110,13 +111,14 @@ def _store(chunk: Sequence[card_files.Card], under_way: _Import) -> None:
 
 
 def _new_ones(chunk: Sequence[card_files.Card], under_way: _Import) -> Iterable[card_files.Card]:
-    stored = inventory.stored_wholes([_fingerprint(row.identity) for row in chunk])
-    for row in chunk:
-        known = stored.get(_fingerprint(row.identity))
-        if known is None:
+    fingerprints = [_fingerprints(row.identity) for row in chunk]
+    stored = inventory.stored_wholes([one for several in fingerprints for one in several])
+    for row, several in zip(chunk, fingerprints, strict=True):
+        known = {stored[one] for one in several if one in stored}
+        if not known:
             yield row
         else:
-            reason = "duplicate_in_stock" if known == _fingerprint(row.whole) else "number_conflict"
+            reason = "number_conflict" if known.isdisjoint(_fingerprints(row.whole)) else "duplicate_in_stock"
             under_way.tally.refused.append((row.line, reason))
 
 
@@ -132,7 +134,7 @@ def _commit(rows: Sequence[card_files.Card], under_way: _Import) -> None:
             card = inventory.new_card(
                 card_id, row.sku, lot, sealed, codes.mask(row.code), cost_e6, row.expires_on, sku.shards
             )
-            inventory.stock(tx, card, _fingerprint(row.identity), _fingerprint(row.whole))
+            inventory.stock(tx, card, _fingerprints(row.identity), _fingerprints(row.whole))
             costs.setdefault(row.sku, []).append(cost_e6)
         legs = [leg for name, many in costs.items() for leg in posting.lot_bought(under_way.supplier, name, many)]
         ledger.post(tx, "stock_in", legs, under_way.now, lot_id=str(lot.lot_id))
@@ -140,8 +142,8 @@ def _commit(rows: Sequence[card_files.Card], under_way: _Import) -> None:
     under_way.tally.by_sku.update(row.sku for row in rows)
 
 
-def _fingerprint(text: str) -> str:
-    return vault.fingerprint(text, codes.NORMAL_FORM)
+def _fingerprints(text: str) -> list[str]:
+    return vault.fingerprints(text, codes.NORMAL_FORM)
 
 
 def _report(under_way: _Import) -> CardImportReport:

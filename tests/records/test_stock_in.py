@@ -6,13 +6,14 @@ import json
 from datetime import datetime, time
 from pathlib import Path
 
+import boto3
 import pytest
 
 from shared.catalog import importing
 from shared.catalog import records as catalog
 from shared.inventory import records as inventory
 from shared.inventory.errors import TooManyRows
-from shared.kernel import clock
+from shared.kernel import clock, keyring
 from shared.ledger import records as ledger
 from shared.steps import stock_in
 
@@ -93,3 +94,18 @@ def test_no_stored_byte_shows_a_code(catalogue: None) -> None:
     stored = [item.to_dynamodb_dict() for model in (inventory.Card, inventory.Fingerprint) for item in model.scan()]
     assert len(stored) == 2
     assert "7F3K" not in repr(stored)
+
+
+@pytest.mark.parametrize("current", ["1", "2"])
+def test_a_card_is_known_again_under_whichever_pepper_it_was_stored(catalogue: None, current: str) -> None:
+    codes = [f"PEPPER-{n:04}" for n in range(120)]
+    stock_in.import_cards("\n".join(codes[:60]).encode(), "one.txt", "G020", "acme", None, NOW)
+    secret = {"current": current, "1": "PEPPER_SECRET-".ljust(64, "x"), "2": "y" * 64}
+    boto3.client("secretsmanager").put_secret_value(SecretId="kaquan-test-pepper", SecretString=json.dumps(secret))
+    keyring._read.clear()
+
+    report = stock_in.import_cards("\n".join(codes).encode(), "two.txt", "G020", "acme", None, NOW)
+
+    assert (report.accepted, report.refused_count) == (60, 60)
+    assert {row.reason for row in report.refused} == {"duplicate_in_stock"}
+    assert inventory.Fingerprint.count() == 60 + 2 * 60

@@ -206,7 +206,13 @@ def test_secrets_do_not_show_themselves() -> None:
 
 
 def test_a_fingerprint_names_its_pepper_and_normal_form() -> None:
-    one, other = vault.fingerprint("CODE1", 1), vault.fingerprint("CODE2", 1)
+    one, other = vault.fingerprints("CODE1", 1)[0], vault.fingerprints("CODE2", 1)[0]
     assert one.startswith("fp#2#1#")
     assert one != other
     assert "CODE1" not in one
+
+
+def test_while_there_are_two_peppers_a_code_has_a_fingerprint_under_each_and_the_current_one_comes_first() -> None:
+    assert [one.split("#")[1] for one in vault.fingerprints("CODE1", 1)] == ["2", "1"]
+    assert vault.fingerprints("CODE1", 1)[1] == vault.fingerprint_under("1", "CODE1", 1)
+    assert vault.peppers() == 2
