@@ -113,6 +113,40 @@ def lot_bought(supplier: str, sku: str, costs_e6: Sequence[int], currency: str =
     )
 
 
+def replaced(sku: str, costs_e6: Sequence[int], currency: str = "CNY") -> tuple[Leg, ...]:
+    """Cards given in place of sold ones: the buyer pays nothing more, the very cards' costs become cost of goods."""
+    cost = sum(map(minor_from_e6, costs_e6))
+    return balanced(
+        [
+            Leg(accounts.COST_OF_GOODS, cost, currency, sku),
+            Leg(accounts.INVENTORY, -cost, currency, sku, -len(costs_e6)),
+        ]
+    )
+
+
+def supplier_claim(
+    supplier: str,
+    stocked: Iterable[tuple[str, Sequence[int]]],
+    sold: Iterable[tuple[str, Sequence[int]]],
+    currency: str = "CNY",
+) -> tuple[Leg, ...]:
+    """Bad cards go back to who sold them to us: what we owe him falls by what they stand at, card by card.
+
+    stocked, sold: SKU and its cards' costs; the unsold leave the stock, the sold leave the cost of goods. No legs where
+    nothing was paid and nothing was in stock.
+    """
+    legs = []
+    for sku, costs_e6 in stocked:
+        cost = sum(map(minor_from_e6, costs_e6))
+        legs.append(Leg(accounts.INVENTORY, -cost, currency, sku, -len(costs_e6)))
+    for sku, costs_e6 in sold:
+        legs.append(Leg(accounts.COST_OF_GOODS, -sum(map(minor_from_e6, costs_e6)), currency, sku))
+    claimed = -sum(leg.amount_minor for leg in legs)
+    if not any(leg.amount_minor or leg.quantity for leg in legs):
+        return ()
+    return balanced([Leg(of(accounts.PAYABLE, supplier), claimed, currency), *legs])
+
+
 def refund_requested(
     amount: Money,
     from_: Literal["deposits", "suspense", "refunds"] = "deposits",

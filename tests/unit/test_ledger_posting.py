@@ -29,6 +29,10 @@ postings = st.one_of(
     st.builds(posting.refund_requested, amounts, st.sampled_from(["deposits", "suspense", "refunds"]), weights),
     st.builds(posting.refund_sent, providers, amounts),
     st.builds(posting.refund_by_hand, amounts),
+    st.builds(posting.replaced, st.just("A"), costs),
+    st.builds(
+        posting.supplier_claim, st.just("acme"), st.tuples(st.tuples(st.just("A"), costs)), st.just((("B", [1, 2]),))
+    ),
 )
 
 
@@ -116,6 +120,36 @@ def test_odd_costs_are_rounded_once_per_card_and_the_difference_has_its_own_acco
     assert sums[accounts.INVENTORY] == stocked
     assert sums["payable:acme"] == -owed
     assert sums[accounts.ROUNDING] == owed - stocked
+
+
+@given(costs, st.lists(st.booleans(), min_size=20, max_size=20), st.integers(1, 20))
+def test_a_claim_takes_back_what_bad_cards_stand_at_whether_sold_or_not_and_in_whatever_parts(
+    costs_e6: list[int], is_sold: list[bool], size: int
+) -> None:
+    sold = [cost for cost, was in zip(costs_e6, is_sold, strict=False) if was]
+    kept = [cost for cost, was in zip(costs_e6, is_sold, strict=False) if not was]
+    legs = [*posting.lot_bought("acme", "A", costs_e6)]
+    for cost in sold:
+        legs += posting.delivered([Line("A", 1, Money(100), [cost])])
+    for start in range(0, 20, size):
+        parts = [[("A", many[start : start + size])] for many in (kept, sold)]
+        legs += posting.supplier_claim("acme", *parts)
+
+    left = balances(legs)
+    assert (left["inventory"], left["cogs"]) == (0, 0)
+    assert left["payable:acme"] == -left["rounding"]  # nothing is owed but the odd cents of the purchase
+    assert sum(leg.quantity or 0 for leg in legs if leg.account == accounts.INVENTORY) == 0
+
+
+def test_a_replacement_costs_its_own_cost_and_brings_no_sale() -> None:
+    assert posting.replaced("A", [15_000_000]) == (
+        Leg("cogs", 1500, "CNY", "A"),
+        Leg("inventory", -1500, "CNY", "A", -1),
+    )
+
+
+def test_nothing_is_claimed_for_sold_cards_that_cost_nothing() -> None:
+    assert posting.supplier_claim("acme", [], [("A", [0, 0])]) == ()
 
 
 def test_a_fee_is_laid_on_the_lines_to_the_last_cent() -> None:
