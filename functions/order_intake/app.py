@@ -1,7 +1,7 @@
 """HTTP: quote, place, look up, cancel, pay another way."""
 
 from shared.catalog.errors import NotForSale, UnknownSku
-from shared.inventory.errors import OutOfStock
+from shared.inventory.errors import OutOfStock, QuotaUsedUp
 from shared.kernel import clock
 from shared.kernel.errors import Busy, NotFound, TooManyTries
 from shared.kernel.http import Caller, answers, door, entry
@@ -29,7 +29,8 @@ from shared.payments.errors import UnknownMethod
 from shared.steps import access, order_intake
 
 QUOTING = (UnknownSku, NotForSale, OverLimit, TooManyCards, ForeignChannel)
-PLACING = (*QUOTING, OutOfStock, PriceChanged, NoContact, UnknownMethod, WeakReference, ReferenceReused, Busy)
+SHORT = (OutOfStock, QuotaUsedUp)
+PLACING = (*QUOTING, *SHORT, PriceChanged, NoContact, UnknownMethod, WeakReference, ReferenceReused, Busy)
 GUARDED = (NotFound, TooManyTries)
 
 app = door("order_intake")

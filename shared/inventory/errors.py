@@ -23,3 +23,11 @@ class CodeUnreadable(Refusal):
     code, status = "code_unreadable", 500
     zh = "卡密校验失败，已通知店主，请联系客服。"
     en = "A code failed its integrity check; the shop has been told. Please contact support."
+
+
+class QuotaUsedUp(Refusal):
+    """facts: sku. The channel has taken all of it that it may ever take; there may be cards for others."""
+
+    code, status = "quota_used_up", 409
+    zh = "该渠道的 {sku} 配额已用完。"
+    en = "This channel's quota of {sku} is used up."

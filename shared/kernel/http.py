@@ -39,6 +39,7 @@ BODY_MAX = 64 * 1024  # bytes of a JSON request; files have their own limit
 PATH_PART_MAX = 128  # characters; every id is shorter, and DynamoDB refuses keys of 2,048 bytes with a fault of its own
 IDEMPOTENCY_KEY_MAX = 128  # characters: room for any UUID or hash, and no room for a document
 DIGITS_MAX = 18  # of an integer: what a DynamoDB number and an int64 of any client both hold exactly
+SHOP = "shop"  # the channel of callers without a credential
 JSON, PROBLEM = "application/json", "application/problem+json"
 
 Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
@@ -66,7 +67,7 @@ class Amount(Shape):
 class Caller:
     """Who is asking, from where, in which language, and under which address of ours (`base_url`).
 
-    `groups` and `name` are an operator's, proved by `sign_in`.
+    `groups` and `name` are an operator's, proved by `sign_in`; `channel` is proved by a credential, or our own shop.
     """
 
     address: str
@@ -76,6 +77,7 @@ class Caller:
     name: str = ""
     groups: frozenset[str] = frozenset()
     base_url: str = ""
+    channel: str = SHOP
 
 
 class Permission(Protocol):

@@ -65,10 +65,10 @@ class Head(records.Record):
     due = UnicodeAttribute(null=True)
     due_at = UnicodeAttribute(null=True)
     tries = NumberAttribute(default=0)
-    contact_hash = UnicodeAttribute()
+    contact_hash = UnicodeAttribute(null=True)  # a channel may keep its buyers to itself
     contact_mask = UnicodeAttribute()
     contact_sealed = BinaryAttribute(legacy_encoding=False, null=True)  # absent once erased
-    address_hash = UnicodeAttribute()
+    address_hash = UnicodeAttribute()  # empty: it says nothing of the buyer
     provider = UnicodeAttribute()
     payments: ListAttribute[Any] = ListAttribute(of=UnicodeAttribute)  # ids of all attempts, the current one last
     closed = UnicodeAttribute(null=True)
@@ -114,7 +114,8 @@ class Line(records.Record):
     fulfilment = UnicodeAttribute()
     cost_e6 = NumberAttribute(default=0)  # per piece, for what has no card of its own yet
     validity_days = NumberAttribute(null=True)
-    quota = NumberAttribute(null=True)
+    quota = NumberAttribute(null=True)  # how many of the SKU there will ever be
+    channel_quota = NumberAttribute(null=True)  # how many of the SKU the order's channel may ever take
     # Where late money has to look for other cards: the SKU's shelf, how long they must last, the channel's own shelf.
     shards = NumberAttribute(default=1)
     min_days = NumberAttribute(null=True)
@@ -161,20 +162,21 @@ class Order:
 
 
 class Limited(NamedTuple):
-    """What an order takes of a limited SKU; `limit` is how many there will ever be."""
+    """What an order takes of what is limited: `of` names a SKU, or a SKU in a channel, as ``{sku}@{channel}``."""
 
-    sku: str
+    of: str
     quantity: int
     limit: int
 
 
-def limited(lines: Iterable[Line]) -> list[Limited]:
-    """What the lines take of limited SKUs, each SKU once: a transaction may touch its count only once."""
+def limited(lines: Iterable[Line], channel: str) -> list[Limited]:
+    """What the lines take of what is limited, each once: a transaction may touch its count only once."""
     taken: dict[str, Limited] = {}
     for line in lines:
-        if line.quota is not None:
-            before = taken[line.sku].quantity if line.sku in taken else 0
-            taken[line.sku] = Limited(str(line.sku), before + int(line.quantity), int(line.quota))
+        for of, limit in ((str(line.sku), line.quota), (f"{line.sku}@{channel}", line.channel_quota)):
+            if limit is not None:
+                before = taken[of].quantity if of in taken else 0
+                taken[of] = Limited(of, before + int(line.quantity), int(limit))
     return list(taken.values())
 
 

@@ -31,7 +31,7 @@ class PaymentRequest:
 
 @dataclass(frozen=True)
 class Intent:
-    """How the buyer pays: exactly one of the three is given."""
+    """How the buyer pays: one of the three is given, or none where nothing is left for the buyer to do."""
 
     redirect_url: str | None = None
     qr_url: str | None = None

@@ -46,7 +46,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Features:
-    """What is known of a paid order; the counts include it. `address_orders` is 0 where the address says nothing."""
+    """What is known of a paid order; the counts include it, and are 0 where contact or address say nothing."""
 
     total_minor: int
     contact_orders: int

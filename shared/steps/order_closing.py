@@ -34,5 +34,5 @@ def free(tx: Transaction, order: orders.Order) -> None:
     """Give back all that an order holds, in the transaction of the move that ends it."""
     for card_id in order.card_ids:
         inventory.release(tx, card_id, order.order_id)
-    for taken in orders.limited(order.lines):
-        inventory.return_quota(tx, taken.sku, taken.quantity)
+    for taken in orders.limited(order.lines, str(order.head.channel)):
+        inventory.return_quota(tx, taken.of, taken.quantity)

@@ -10,11 +10,11 @@ from random import Random, SystemRandom
 from shared.catalog.kinds import Fulfilment
 from shared.catalog.sku import Sku
 from shared.inventory import records as inventory
-from shared.inventory.errors import OutOfStock
+from shared.inventory.errors import OutOfStock, QuotaUsedUp
 from shared.inventory.records import Need
 from shared.kernel import clock, ids, people, settings
 from shared.kernel.errors import Busy, Refusal
-from shared.kernel.http import Caller
+from shared.kernel.http import SHOP, Caller
 from shared.kernel.records import Lost, Transaction
 from shared.orders import records as orders
 from shared.orders.contract import (
@@ -54,7 +54,7 @@ _chance: Random = SystemRandom()
 
 def quote(wanted: QuoteRequest, now: datetime) -> QuoteView:
     """Today's price and whether there is stock, with the hash that placing can insist on."""
-    quoted, skus = quoting.quote(wanted)
+    quoted, skus = quoting.quote(wanted, SHOP)
     today = clock.shanghai_day(now)
     return QuoteView(
         lines=[
@@ -74,18 +74,24 @@ def quote(wanted: QuoteRequest, now: datetime) -> QuoteView:
     )
 
 
-def place(wanted: PlaceOrder, caller: Caller, now: datetime) -> PlacedOrder:
-    """Place an order and hold its very cards, in one transaction; the same reference gives the same order again."""
-    contact = _contact(wanted.contact)
-    if len(wanted.client_ref) < REFERENCE_MIN:
+def place(wanted: PlaceOrder, caller: Caller, now: datetime, hold_seconds: int | None = None) -> PlacedOrder:
+    """Place an order and hold its very cards, in one transaction; the same reference gives the same order again.
+
+    hold_seconds: how long to hold them, where it is not for the shop to say. A channel's references are its own, so
+    they need not be random, and whom it sells to is its own affair, so a contact may be missing.
+    """
+    own = caller.channel != SHOP
+    contact = None if own and wanted.contact == Contact() else _contact(wanted.contact)
+    if not own and len(wanted.client_ref) < REFERENCE_MIN:
         raise WeakReference
+    said = wanted.model_dump_json() + (f"|{hold_seconds}" if hold_seconds else "")
     ref = orders.Ref(
-        orders.ref_key("anonymous", wanted.client_ref),
+        orders.ref_key(f"channel:{caller.channel}" if own else "anonymous", wanted.client_ref),
         refers_to=ids.new("ord", now),
-        body_hash=hashlib.sha256(wanted.model_dump_json().encode()).hexdigest(),
+        body_hash=hashlib.sha256(said.encode()).hexdigest(),
     )
     try:
-        return _place_new(wanted, caller, contact, ref, now)
+        return _place_new(wanted, caller, contact, ref, now, hold_seconds)
     except Lost:
         placed = orders.referred(str(ref.order_id))
         if placed is None:
@@ -137,15 +143,21 @@ def change_payment(order_id: str, wanted: ChangePayment, caller: Caller, key: st
 
 
 def _place_new(
-    wanted: PlaceOrder, caller: Caller, contact: people.Contact, ref: orders.Ref, now: datetime
+    wanted: PlaceOrder,
+    caller: Caller,
+    contact: people.Contact | None,
+    ref: orders.Ref,
+    now: datetime,
+    hold_seconds: int | None,
 ) -> PlacedOrder:
-    provider = registry.method(wanted.payment_method)
-    quoted, skus = quoting.quote(wanted)
+    provider = registry.method(wanted.payment_method, on_account=caller.channel != SHOP)
+    quoted, skus = quoting.quote(wanted, caller.channel)
     if wanted.quote_hash and wanted.quote_hash != quoted.hash:
         raise PriceChanged(quote_hash=quoted.hash)
     order_id = str(ref.refers_to)
     payment_id = _payment_id(order_id, provider.code)
-    head = _new_head(order_id, quoted, provider.code, payment_id, contact, caller, now)
+    expires_at = now + timedelta(seconds=hold_seconds or settings.whole("HOLD_SECONDS", HOLD_SECONDS))
+    head = _new_head(order_id, quoted, provider.code, payment_id, contact, caller, now, expires_at)
     subject = quoted.lines[0].title[:60]
     lines = [
         _new_line(order_id, number, line, skus[line.sku], quoted.channel) for number, line in enumerate(quoted.lines, 1)
@@ -166,7 +178,7 @@ def _place_new(
                 for line in lines:
                     for card_id in line.card_ids:
                         inventory.hold(tx, card_id, str(line.sku), order_id, quoted.channel)
-                for taken in orders.limited(lines):
+                for taken in orders.limited(lines, quoted.channel):
                     inventory.reserve_quota(tx, *taken)
             break
         except Lost as lost:
@@ -175,6 +187,8 @@ def _place_new(
             for line in lines:
                 if f"quota {line.sku}" in lost.refused:
                     raise OutOfStock(sku=line.sku) from None
+                if f"quota {line.sku}@{quoted.channel}" in lost.refused:
+                    raise QuotaUsedUp(sku=line.sku) from None
             passed_over |= {part for part in lost.failed if ids.is_id("crd", part)}
             time.sleep(_chance.uniform(0, 0.02 * min(attempt + 1, 10)))  # seconds: spreads buyers who collided
     else:
@@ -204,12 +218,12 @@ def _new_head(
     quoted: Quote,
     provider: str,
     payment_id: str,
-    contact: people.Contact,
+    contact: people.Contact | None,
     caller: Caller,
     now: datetime,
+    expires_at: datetime,
 ) -> orders.Head:
-    expires_at = now + timedelta(seconds=settings.whole("HOLD_SECONDS", HOLD_SECONDS))
-    address = people.address(caller.address)
+    address = people.address(caller.address) if quoted.channel == SHOP else None  # a channel's own is no buyer's
     return orders.Head(
         order_id,
         orders.HEAD,
@@ -222,9 +236,9 @@ def _new_head(
         expires_at=clock.iso(expires_at),
         due=orders.DUE,
         due_at=clock.iso(next_look(now, expires_at, now)),
-        contact_hash=people.hashed(contact.kind, contact.text),
-        contact_mask=contact.mask,
-        contact_sealed=people.seal(f"{contact.kind}:{contact.text}", order_id),
+        contact_hash=people.hashed(contact.kind, contact.text) if contact else None,
+        contact_mask=contact.mask if contact else "",
+        contact_sealed=people.seal(f"{contact.kind}:{contact.text}", order_id) if contact else None,
         address_hash=people.hashed("address", address) if address else "",
         provider=provider,
         payments=[payment_id],
@@ -246,6 +260,7 @@ def _new_line(order_id: str, number: int, line: QuotedLine, sku: Sku, channel: s
         cost_e6=sku.cost_e6 if made else 0,
         validity_days=sku.validity_days if made else None,
         quota=sku.quota if made else None,
+        channel_quota=sku.terms.quotas.get(channel),
         shards=sku.shards,
         min_days=sku.terms.min_days or None,
         aside=sku.terms.aside(channel),

@@ -89,7 +89,7 @@ def _pay(money: Received, order: Order, held_anew: Mapping[str, list[str]], now:
                 inventory.hold(tx, card_id, str(line.sku), order.order_id, str(order.head.channel))
             if line.number in held_anew:
                 orders.hold_anew(tx, line, held_anew[line.number])
-        for taken in orders.limited(order.lines) if order.head.closed else ():
+        for taken in orders.limited(order.lines, str(order.head.channel)) if order.head.closed else ():
             inventory.reserve_quota(tx, *taken)
         legs = posting.payment_received(str(money.provider), money.amount, _fee(money), _weights(order))
         _post(tx, "payment", legs, money, order, now)

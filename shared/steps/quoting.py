@@ -8,6 +8,7 @@ from datetime import date, timedelta
 
 from shared.catalog import kinds
 from shared.catalog import records as catalog
+from shared.catalog.errors import UnknownSku
 from shared.catalog.kinds import Fulfilment
 from shared.catalog.sku import Sku
 from shared.inventory.records import Need
@@ -16,16 +17,19 @@ from shared.orders.contract import QuoteRequest, WantedLine
 from shared.orders.errors import ForeignChannel, OverLimit, TooManyCards
 from shared.orders.quoting import Quote, QuotedLine
 
-SHOP = "shop"  # the channel of callers without a credential
 
+def quote(wanted: QuoteRequest, channel: str) -> tuple[Quote, Mapping[str, Sku]]:
+    """Today's price of what is wanted, and its SKUs; refuses what is unknown, not for sale, too much, or not asked.
 
-def quote(wanted: QuoteRequest) -> tuple[Quote, Mapping[str, Sku]]:
-    """Today's price of what is wanted, and its SKUs; refuses what is unknown, not for sale, too much, or not asked."""
-    channel = SHOP  # channel credentials come with the channels; until then nobody has one
+    What is hidden from a channel does not exist for it.
+    """
     if wanted.channel not in (None, channel):
         raise ForeignChannel
     skus = catalog.for_sale([line.sku for line in wanted.lines])
-    _check_size(wanted.lines, skus)
+    for line in wanted.lines:
+        if channel in skus[line.sku].terms.hidden:
+            raise UnknownSku(sku=line.sku)
+    _check_size(wanted.lines, skus, channel)
     asked = Counter[str]()
     for line in wanted.lines:
         sku = skus[line.sku]
@@ -53,8 +57,10 @@ def need(line: orders.Line, today: date) -> Need:
     return Need(str(line.sku), int(line.quantity), int(line.shards), good_on, line.aside)
 
 
-def _check_size(lines: Sequence[WantedLine], skus: Mapping[str, Sku]) -> None:
+def _check_size(lines: Sequence[WantedLine], skus: Mapping[str, Sku], channel: str) -> None:
     # A code that we make ourselves is written with its fingerprint: two actions of the transaction that delivers it.
     pieces = sum(line.quantity * (2 if skus[line.sku].fulfilment is Fulfilment.ISSUE else 1) for line in lines)
-    if pieces + len(lines) > orders.PIECES_MAX:
-        raise TooManyCards(limit=orders.PIECES_MAX - len(lines))
+    # Each line is written, too, and each count of what a channel may take.
+    beside = len(lines) + sum(1 for sku in skus.values() if channel in sku.terms.quotas)
+    if pieces + beside > orders.PIECES_MAX:
+        raise TooManyCards(limit=orders.PIECES_MAX - beside)

@@ -67,13 +67,14 @@ def limits() -> Limits:
 
 def _features(head: Head, now: datetime) -> Features:
     order_id, amount = str(head.order_id), int(head.total_minor)
-    keys = [("contact", str(head.contact_hash))] + ([("address", head.address_hash)] if head.address_hash else [])
+    known = [("contact", head.contact_hash), ("address", head.address_hash)]
+    keys = [(what, str(hashed)) for what, hashed in known if hashed]
     counts = {what: risk.count(what, hashed, order_id, amount, now) for what, hashed in keys}
     lists = risk.listed(keys, now)
     return Features(
         total_minor=amount,
-        contact_orders=counts["contact"].orders,
-        contact_minor=counts["contact"].amount_minor,
+        contact_orders=counts["contact"].orders if "contact" in counts else 0,
+        contact_minor=counts["contact"].amount_minor if "contact" in counts else 0,
         address_orders=counts["address"].orders if "address" in counts else 0,
         contact_listed=lists.get("contact"),
         address_listed=lists.get("address"),
