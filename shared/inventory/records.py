@@ -66,6 +66,7 @@ class Card(records.Record):
     order_id = UnicodeAttribute(null=True)
     channel = UnicodeAttribute(null=True)  # through which it is held or was sold
     recall_id = UnicodeAttribute(null=True)
+    replaced_by = UnicodeAttribute(null=True)  # the card that its buyer got for it
     on_shelf = Shelf()
     by_lot = ByLot()
 
@@ -73,6 +74,9 @@ class Card(records.Record):
     def expires_on(self) -> str | None:
         day = str(self.shelf_order).partition("#")[0]
         return None if day == shelf.NEVER else day
+
+
+_OPEN = [name for name in Card.get_attributes() if name not in {"sealed", "on_shelf", "by_lot"}]
 
 
 class Fingerprint(records.Record):
@@ -182,6 +186,16 @@ def pick_all(needs: Iterable[Need], chance: Random, passed_over: frozenset[str] 
     return picked
 
 
+def most(need: Need, chance: Random, passed_over: frozenset[str] = frozenset()) -> list[str]:
+    """Ids of available cards for a need, the first to expire first, as many of them as there are."""
+    seen: dict[str, OnShelf] = {}
+    if need.aside:
+        _look(shelf.aside(need.sku, need.aside), need, passed_over, seen)
+    for shard in range(need.shards):
+        _look(f"{need.sku}#{shard}", need, passed_over, seen)
+    return [card.card_id for card in shelf.choose(seen.values(), need.quantity, chance)]
+
+
 def has_stock(need: Need) -> bool:
     """Whether a shelf shows at least one card; a hint, the transaction decides."""
     places = [f"{need.sku}#{shard}" for shard in range(need.shards)]
@@ -247,8 +261,38 @@ def freeze(tx: records.Transaction, card_id: str, recall_id: str) -> None:
 
 
 def mark_recalled(tx: records.Transaction, card_id: str, recall_id: str, state: CardState) -> None:
-    """Say of a held or sold card that its lot is recalled: its order can no longer claim it, or makes it good."""
-    tx.update(card_id, Card(card_id), [Card.recall_id.set(recall_id)], Card.state == state)
+    """Say, once, of a held or sold card that its lot is recalled: its order cannot claim it any more, or is made good."""
+    tx.update(
+        card_id,
+        Card(card_id),
+        [Card.recall_id.set(recall_id)],
+        (Card.state == state) & Card.recall_id.does_not_exist(),
+    )
+
+
+def sell(tx: records.Transaction, card_id: str, sku: str, order_id: str, channel: str) -> None:
+    """Give an available card to an order that is paid already, for ever."""
+    tx.update(
+        card_id,
+        Card(card_id),
+        [
+            Card.state.set(CardState.SOLD),
+            Card.order_id.set(order_id),
+            Card.channel.set(channel),
+            Card.shelf.remove(),
+        ],
+        (Card.state == CardState.AVAILABLE) & (Card.sku == sku),
+    )
+
+
+def replace(tx: records.Transaction, card_id: str, recall_id: str, by: str) -> None:
+    """Say of a sold card that was recalled which card its buyer got for it; once."""
+    tx.update(
+        card_id,
+        Card(card_id),
+        [Card.replaced_by.set(by)],
+        (Card.state == CardState.SOLD) & (Card.recall_id == recall_id) & Card.replaced_by.does_not_exist(),
+    )
 
 
 def expire(tx: records.Transaction, card_id: str, today: date) -> None:
@@ -282,6 +326,18 @@ def reserve_quota(tx: records.Transaction, of: str, count: int, limit: int) -> N
 
 def return_quota(tx: records.Transaction, of: str, count: int) -> None:
     tx.update(f"quota {of}", Quota(_quota(of)), [Quota.used.add(-count)], Quota.used >= count)
+
+
+def cards_of_lot(lot_id: str, shard: int, after: str = "", limit: int | None = None) -> list[str]:
+    """Ids of the lot's cards in one of its `LOT_SHARDS`, in their order, those behind `after`."""
+    behind = ByLot.card_id > after if after else None
+    found = Card.by_lot.query(f"{lot_id}#{shard}", behind, limit=limit, page_size=limit)
+    return [str(card.card_id) for card in found]
+
+
+def known(card_ids: Iterable[str]) -> list[Card]:
+    """Those of the cards that are there, read consistently, in no order and without what is sealed in them."""
+    return list(Card.batch_get(list(card_ids), consistent_read=True, attributes_to_get=_OPEN))
 
 
 def cards(card_ids: Iterable[str]) -> list[Card]:
