@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
 
@@ -51,6 +52,7 @@ class Lot(records.Record):
     documents: JSONAttribute = JSONAttribute(null=True)  # where its papers lie: names and addresses
     state = UnicodeAttribute(default=LotState.OPEN)
     received_at = UnicodeAttribute()
+    recall_id = UnicodeAttribute(null=True)  # the first recall that found it bad
     key_version = NumberAttribute()  # the version that new cards are sealed with
     wrapped_key = BinaryAttribute(legacy_encoding=False, null=True)
     older_key = BinaryAttribute(
@@ -110,3 +112,24 @@ def lots(lot_ids: Iterable[str]) -> dict[str, Lot]:
     if len(wanted) == 1:
         return {wanted[0]: Lot.get(wanted[0], consistent_read=True)}
     return {str(lot.lot_id): lot for lot in Lot.batch_get(wanted, consistent_read=True)}
+
+
+def of_supplier(supplier: str, start: datetime, end: datetime) -> list[str]:
+    """Ids of the lots that a supplier's deliveries brought from `start` until before `end`, in their order."""
+    within = BySupplier.received_at.between(clock.iso(start), clock.iso(end))
+    found = Lot.by_supplier.query(supplier, within)
+    return [str(lot.lot_id) for lot in found if str(lot.received_at) < clock.iso(end)]
+
+
+def of_purchase(purchase_id: str) -> list[str]:
+    return [str(lot.lot_id) for lot in Lot.by_purchase.query(purchase_id)]
+
+
+def recall(lot_id: str, recall_id: str) -> None:
+    """Say that a lot was found bad. One that was undone or destroyed stays what it is; again changes nothing."""
+    with suppress(records.Lost):
+        records.update(
+            Lot(lot_id),
+            [Lot.state.set(LotState.RECALLED), Lot.recall_id.set(recall_id)],
+            Lot.state == LotState.OPEN,
+        )
