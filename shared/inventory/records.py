@@ -76,7 +76,7 @@ class Card(records.Record):
         return None if day == shelf.NEVER else day
 
 
-_OPEN = [name for name in Card.get_attributes() if name not in {"sealed", "on_shelf", "by_lot"}]
+_OPEN = [name for name in Card.get_attributes() if name != "sealed"]
 
 
 class Fingerprint(records.Record):
@@ -261,7 +261,7 @@ def freeze(tx: records.Transaction, card_id: str, recall_id: str) -> None:
 
 
 def mark_recalled(tx: records.Transaction, card_id: str, recall_id: str, state: CardState) -> None:
-    """Say, once, of a held or sold card that its lot is recalled: its order cannot claim it any more, or is made good."""
+    """Say, once, of a held or sold card that its lot is recalled: its order cannot claim it, or is made good."""
     tx.update(
         card_id,
         Card(card_id),
