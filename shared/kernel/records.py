@@ -80,8 +80,21 @@ class Transaction:
         absent = getattr(type(record), str(record._hash_keyname)).does_not_exist()
         self._add("put", name, lambda tx: tx.save(record, absent))
 
+    def check(self, name: str, record: Model, condition: Condition) -> None:
+        """Insist on what must be true of an item that the transaction leaves as it is; once for each name."""
+        if name not in [checked for checked, _ in self._parts.get("check", [])]:
+            key, part = (getattr(record, str(of)) if of else None for of in (record._hash_keyname, record._range_keyname))
+            self._add("check", name, lambda tx: tx.condition_check(type(record), key, part, condition))
+
     def update(self, name: str, record: Model, actions: Sequence[Action], condition: Condition) -> None:
         self._add("update", name, lambda tx: tx.update(record, list(actions), condition))
+
+    def delete(self, name: str, record: Model, condition: Condition) -> None:
+        self._add("delete", name, lambda tx: tx.delete(record, condition))
+
+    def check(self, name: str, kind: type[Model], key: tuple[str, ...], condition: Condition) -> None:
+        """Insist on something that the transaction does not change."""
+        self._add("check", name, lambda tx: tx.condition_check(kind, *key, condition=condition))
 
     def __enter__(self) -> Self:
         return self
@@ -96,8 +109,8 @@ class Transaction:
         self._parts.setdefault(verb, []).append((name, add))
 
     def _commit(self) -> None:
-        # PynamoDB sends puts before updates, and reasons for failure come back in it.
-        ordered = [part for verb in ("put", "update") for part in self._parts.get(verb, [])]
+        # PynamoDB sends checks before puts and puts before updates, and reasons for failure come back in it.
+        ordered = [part for verb in ("check", "put", "update") for part in self._parts.get(verb, [])]
         try:
             with TransactWrite(connection=_connection()) as tx:
                 for _, add in ordered:
@@ -137,7 +150,9 @@ def update(record: Model, actions: Sequence[Action], condition: Condition, name:
 
 def _translated(error: PynamoDBException, name: str) -> Exception:
     code = error.cause_response_code
-    if code in {"ConditionalCheckFailedException", "TransactionConflictException"}:
+    if code == "ConditionalCheckFailedException":
+        return Lost(name, refused=(name,))
+    if code == "TransactionConflictException":
         return Lost(name)
     if code in {"ThrottlingException", "ProvisionedThroughputExceededException"}:
         return Busy()

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 
 class Status(StrEnum):
+    HOLDING = "holding"  # a large order takes its cards in several transactions; nobody can pay it yet
     PLACED = "placed"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
@@ -43,6 +44,7 @@ class Refund(StrEnum):
 
 MOVES: Mapping[Status, frozenset[Status]] = MappingProxyType(
     {
+        Status.HOLDING: frozenset({Status.PLACED, Status.CANCELLED}),
         Status.PLACED: frozenset({Status.PAID, Status.EXPIRED, Status.CANCELLED}),
         # Closed is not final: late money is honoured with stock or given back.
         Status.EXPIRED: frozenset({Status.PAID, Status.REFUNDING}),
@@ -73,9 +75,10 @@ OVER = frozenset({Status.REFUSED, Status.REFUNDING, Status.REFUNDED})
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of an order; `closed` says how an unpaid one ended."""
+    """What is known of an order; `closed` says how an unpaid one ended, `holding` that it has not all its cards yet."""
 
     closed: Status | None = None
+    holding: bool = False
     paid: bool = False
     decision: Decision | None = None
     lines: tuple[LineState, ...] = ()
@@ -87,7 +90,7 @@ def status_of(facts: Facts) -> Status:
     if facts.refund:
         return Status.REFUNDED if facts.refund is Refund.DONE else Status.REFUNDING
     if not facts.paid:
-        return facts.closed or Status.PLACED
+        return facts.closed or (Status.HOLDING if facts.holding else Status.PLACED)
     if facts.decision is None:
         return Status.PAID
     if facts.decision is not Decision.CLEARED:

@@ -16,6 +16,7 @@ from shared.orders.status import MOVES, Decision, Facts, LineState, Refund, Stat
 facts = st.builds(
     Facts,
     closed=st.sampled_from([None, Status.EXPIRED, Status.CANCELLED]),
+    holding=st.booleans(),
     paid=st.booleans(),
     decision=st.sampled_from([None, *Decision]),
     lines=st.lists(st.sampled_from(LineState), min_size=1, max_size=4).map(tuple),
@@ -36,9 +37,9 @@ def test_nothing_is_delivered_that_is_not_paid_and_cleared(known: Facts) -> None
         assert not known.refund
 
 
-def test_every_status_has_its_place_in_the_graph_and_can_be_reached_from_placed() -> None:
+def test_every_status_has_its_place_in_the_graph_and_can_be_reached_from_holding() -> None:
     assert set(MOVES) == set(Status)
-    reached, waiting = set(), [Status.PLACED]
+    reached, waiting = set(), [Status.HOLDING]
     while waiting:
         status = waiting.pop()
         if status not in reached:
@@ -50,7 +51,7 @@ def test_every_status_has_its_place_in_the_graph_and_can_be_reached_from_placed(
 def test_money_never_stays_with_us_for_nothing() -> None:
     """From every paid status one can still come to delivered or refunded."""
     ends = {Status.DELIVERED, Status.REFUNDED}
-    for start in set(Status) - {Status.PLACED, Status.EXPIRED, Status.CANCELLED}:
+    for start in set(Status) - {Status.HOLDING, Status.PLACED, Status.EXPIRED, Status.CANCELLED}:
         reached, waiting = set(), [start]
         while waiting:
             status = waiting.pop()
@@ -117,6 +118,8 @@ def test_the_provider_is_asked_before_the_hold_ends() -> None:
 def test_the_pairs_of_the_graph_are_exactly_these() -> None:
     legal = {(old, new) for old, new in product(Status, Status) if new in MOVES[old]}
     assert legal == {
+        (Status.HOLDING, Status.PLACED),
+        (Status.HOLDING, Status.CANCELLED),
         (Status.PLACED, Status.PAID),
         (Status.PLACED, Status.EXPIRED),
         (Status.PLACED, Status.CANCELLED),
