@@ -80,12 +80,6 @@ class Transaction:
         absent = getattr(type(record), str(record._hash_keyname)).does_not_exist()
         self._add("put", name, lambda tx: tx.save(record, absent))
 
-    def check(self, name: str, record: Model, condition: Condition) -> None:
-        """Insist on what must be true of an item that the transaction leaves as it is; once for each name."""
-        if name not in [checked for checked, _ in self._parts.get("check", [])]:
-            key, part = (getattr(record, str(of)) if of else None for of in (record._hash_keyname, record._range_keyname))
-            self._add("check", name, lambda tx: tx.condition_check(type(record), key, part, condition))
-
     def update(self, name: str, record: Model, actions: Sequence[Action], condition: Condition) -> None:
         self._add("update", name, lambda tx: tx.update(record, list(actions), condition))
 
@@ -93,8 +87,10 @@ class Transaction:
         self._add("delete", name, lambda tx: tx.delete(record, condition))
 
     def check(self, name: str, kind: type[Model], key: tuple[str, ...], condition: Condition) -> None:
-        """Insist on something that the transaction does not change."""
-        self._add("check", name, lambda tx: tx.condition_check(kind, *key, condition=condition))
+        """Insist on what must be true of an item that the transaction leaves as it is; once for each name."""
+        if name not in [checked for checked, _ in self._parts.get("check", [])]:
+            of, part = (*key, None)[:2]
+            self._add("check", name, lambda tx: tx.condition_check(kind, of, part, condition))
 
     def __enter__(self) -> Self:
         return self
@@ -109,8 +105,8 @@ class Transaction:
         self._parts.setdefault(verb, []).append((name, add))
 
     def _commit(self) -> None:
-        # PynamoDB sends checks before puts and puts before updates, and reasons for failure come back in it.
-        ordered = [part for verb in ("check", "put", "update") for part in self._parts.get(verb, [])]
+        # PynamoDB sends checks, deletes, puts, then updates, and reasons for failure come back in this order.
+        ordered = [part for verb in ("check", "delete", "put", "update") for part in self._parts.get(verb, [])]
         try:
             with TransactWrite(connection=_connection()) as tx:
                 for _, add in ordered:
