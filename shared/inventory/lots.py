@@ -18,6 +18,7 @@ class LotState(StrEnum):
     OPEN = "open"
     RECALLED = "recalled"
     UNDONE = "undone"  # the import that brought it was taken back
+    DESTROYING = "destroying"  # its unsold cards are written off, before its keys go
     DESTROYED = "destroyed"  # its keys are gone: no card of it can be read again
 
 
@@ -95,6 +96,11 @@ def new_lot(
     )
     records.insert(lot)
     return lot
+
+
+def sealed_with(tx: records.Transaction, lot_id: str, version: int) -> None:
+    """Insist that the lot takes cards, and seals them with this version of its key."""
+    tx.check(f"lot {lot_id}", Lot, (lot_id,), (Lot.state == LotState.OPEN) & (Lot.key_version == version))
 
 
 def lot_of(lot_id: str) -> Lot:

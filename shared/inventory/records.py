@@ -15,7 +15,7 @@ from pynamodb.attributes import BinaryAttribute, NumberAttribute, UnicodeAttribu
 from pynamodb.expressions.condition import Condition
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 
-from shared.inventory import shelf
+from shared.inventory import lots, shelf
 from shared.inventory.errors import OutOfStock
 from shared.inventory.lots import Lot
 from shared.inventory.shelf import OnShelf
@@ -131,8 +131,10 @@ def new_card(
 def stock(tx: records.Transaction, card: Card, fingerprints: Sequence[str], wholes: Sequence[str]) -> None:
     """Add a card and the fingerprints that refuse its like for ever; the part that loses is named by the card's id.
 
-    fingerprints, wholes: of its identity and of all of it, one for each pepper.
+    fingerprints, wholes: of its identity and of all of it, one for each pepper. The part ``lot {lot_id}`` loses once
+    the lot was recalled or destroyed, or has got another key than the card was sealed with.
     """
+    lots.sealed_with(tx, str(card.lot_id), int(card.key_version))
     for fingerprint, whole in zip(fingerprints, wholes, strict=True):
         tx.insert(str(card.card_id), Fingerprint(fingerprint, card_id=card.card_id, whole=whole))
     tx.insert(f"card {card.card_id}", card)

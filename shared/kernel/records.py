@@ -80,7 +80,7 @@ class Transaction:
         absent = getattr(type(record), str(record._hash_keyname)).does_not_exist()
         self._add("put", name, lambda tx: tx.save(record, absent))
 
-    def update(self, name: str, record: Model, actions: Sequence[Action], condition: Condition) -> None:
+    def update(self, name: str, record: Model, actions: Sequence[Action], condition: Condition | None = None) -> None:
         self._add("update", name, lambda tx: tx.update(record, list(actions), condition))
 
     def delete(self, name: str, record: Model, condition: Condition) -> None:

@@ -34,6 +34,8 @@ def dispatch(message: Mapping[str, str], now: datetime) -> None:
         _deliver(order, now)
     except Lost as lost:
         if orders.head_of(order.order_id).status == Status.CLEARED:
+            if any(part.startswith("lot ") for part in lost.refused):
+                _issuing_lot.cache_clear()  # it was recalled, or has another key now: the next try begins a new one
             raise  # the order still waits and its cards did not move: try again, then a person looks
         logger.info("delivered before", order_id=order.order_id, lost=lost.failed)
         return

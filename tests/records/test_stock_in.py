@@ -11,9 +11,11 @@ import pytest
 
 from shared.catalog import importing
 from shared.catalog import records as catalog
+from shared.inventory import lots
 from shared.inventory import records as inventory
 from shared.inventory.errors import TooManyRows
-from shared.kernel import clock, keyring
+from shared.kernel import clock, keyring, vault
+from shared.kernel.records import Lost, Transaction
 from shared.ledger import records as ledger
 from shared.steps import stock_in
 
@@ -109,3 +111,21 @@ def test_a_card_is_known_again_under_whichever_pepper_it_was_stored(catalogue: N
     assert (report.accepted, report.refused_count) == (60, 60)
     assert {row.reason for row in report.refused} == {"duplicate_in_stock"}
     assert inventory.Fingerprint.count() == 60 + 2 * 60
+
+
+@pytest.mark.parametrize(
+    "moved", [{"state": "recalled"}, {"state": "destroying"}, {"key_version": 2}], ids=["recalled", "dying", "new-key"]
+)
+def test_no_card_enters_a_lot_that_was_recalled_or_has_another_key(
+    catalogue: None, moved: dict[str, str | int]
+) -> None:
+    key = vault.new_lot_key("lot_1")
+    lot = lots.new_lot("lot_1", "one", "acme", "test", key.wrapped, key.version, NOW)
+    lots.Lot("lot_1").update([getattr(lots.Lot, name).set(value) for name, value in moved.items()])
+    card = inventory.new_card("crd_1", "G020", lot, b"sealed", "••••", 0, None, 1)
+
+    with pytest.raises(Lost) as lost, Transaction() as tx:
+        inventory.stock(tx, card, ["fp#1"], ["fp#2"])
+
+    assert lost.value.refused == ("lot lot_1",)
+    assert inventory.Card.count() == inventory.Fingerprint.count() == 0
