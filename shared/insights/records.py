@@ -1,0 +1,112 @@
+"""The levels table: hints that the stream of the cards keeps within seconds, and that every night is held to the cards.
+
+A level may be wrong by what the stream lost or brought twice, until the next recount; no card is sold by it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
+
+from shared.insights import levels as pure
+from shared.insights.levels import ALL, Key, Sums
+from shared.insights.levels import Level as Level
+from shared.kernel import records, settings
+from shared.kernel.errors import Busy
+
+CHUNK = records.LIMIT - 1  # levels written in one transaction, beside the mark that they are
+MARK_LIVES = timedelta(days=2)  # twice as long as a stream can bring a batch again
+TRIES = 5  # against the batches of other shards: each waits a little longer for the same row
+SKU = "sku"
+
+
+class Listed(GlobalSecondaryIndex["StoredLevel"]):
+    """Sparse: the levels of whole SKUs. Its keys never change, so it is written once for each SKU."""
+
+    class Meta(records.Options):
+        index_name = "listed"
+        projection = KeysOnlyProjection()
+
+    listed = UnicodeAttribute(hash_key=True)
+    of = UnicodeAttribute(range_key=True)
+
+
+class StoredLevel(records.Record):
+    class Meta(records.Options):
+        table_name = settings.table("levels")
+
+    of = UnicodeAttribute(hash_key=True)
+    part = UnicodeAttribute(range_key=True, default=ALL)
+    available = NumberAttribute(default=0)
+    held = NumberAttribute(default=0)
+    sold = NumberAttribute(default=0)
+    frozen = NumberAttribute(default=0)
+    expired = NumberAttribute(default=0)
+    void = NumberAttribute(default=0)
+    moves = NumberAttribute(default=0)
+    listed = UnicodeAttribute(null=True)
+    told_at = UnicodeAttribute(null=True)  # when somebody was told that it is low; gone once it is not
+    set_right_at = UnicodeAttribute(null=True)  # when a recount had to
+    by_kind = Listed()
+
+    @property
+    def key(self) -> Key:
+        return Key(str(self.of), str(self.part))
+
+    @property
+    def level(self) -> Level:
+        return Level(*(int(getattr(self, name)) for name in (*pure.STATES, "moves")))
+
+
+class Mark(records.Record):
+    """Says that this part of a batch is counted: the stream brings a batch again when its reader died."""
+
+    class Meta(records.Options):
+        table_name = settings.table("levels")
+
+    of = UnicodeAttribute(hash_key=True)
+    part = UnicodeAttribute(range_key=True)
+    ttl = NumberAttribute()
+
+
+def levels(skus: Iterable[str]) -> dict[str, Level]:
+    """The levels of these SKUs in one call, a moment old; a SKU that never had a card is left out."""
+    keys = {tuple(pure.of_sku(sku)) for sku in skus}
+    found = StoredLevel.batch_get(sorted(keys)) if keys else ()
+    return {str(one.of).removeprefix(f"{SKU}#"): one.level.shown for one in found}
+
+
+def add(sums: Mapping[Key, Sums], batch: str, now: datetime) -> None:
+    """Add to the levels, once for each batch whatever is retried; Busy if others kept the same rows."""
+    mark = hashlib.sha256(batch.encode()).hexdigest()[:32]
+    rest = sorted(sums.items())  # always in the same order: the parts of a batch that comes again are the same parts
+    for number, start in enumerate(range(0, len(rest), CHUNK)):
+        _add(rest[start : start + CHUNK], Mark(f"batch#{mark}", str(number), ttl=int((now + MARK_LIVES).timestamp())))
+
+
+def _add(sums: Sequence[tuple[Key, Sums]], mark: Mark) -> None:
+    for attempt in range(TRIES):
+        try:
+            with records.Transaction() as tx:
+                tx.insert("mark", mark)
+                for key, more in sums:
+                    tx.update("level", StoredLevel(*key), _additions(key, more))
+        except records.Lost as lost:
+            if "mark" in lost.refused:
+                return
+            time.sleep(0.02 * (attempt + 1))  # seconds: the other transaction takes less than ten milliseconds
+        else:
+            return
+    raise Busy
+
+
+def _additions(key: Key, more: Sums) -> list[Any]:
+    actions = [getattr(StoredLevel, state).add(count) for state, count in more.numbers.items() if count]
+    actions += [StoredLevel.listed.set(SKU)] if key.sku else []
+    return [*actions, StoredLevel.moves.add(more.moves)]
