@@ -206,7 +206,10 @@ def has_stock(need: Need) -> bool:
 
 
 def hold(tx: records.Transaction, card_id: str, sku: str, order_id: str, channel: str) -> None:
-    """Take an available card for an order; the part that loses is named by the card's id."""
+    """Take an available card for an order; the part that loses is named by the card's id.
+
+    A card that has just been set aside for somebody else is refused, whatever the index still shows.
+    """
     tx.update(
         card_id,
         Card(card_id),
@@ -216,7 +219,7 @@ def hold(tx: records.Transaction, card_id: str, sku: str, order_id: str, channel
             Card.channel.set(channel),
             Card.shelf.remove(),
         ],
-        (Card.state == CardState.AVAILABLE) & (Card.sku == sku),
+        _takeable(sku, channel),
     )
 
 
@@ -283,7 +286,7 @@ def sell(tx: records.Transaction, card_id: str, sku: str, order_id: str, channel
             Card.channel.set(channel),
             Card.shelf.remove(),
         ],
-        (Card.state == CardState.AVAILABLE) & (Card.sku == sku),
+        _takeable(sku, channel),
     )
 
 
@@ -312,6 +315,21 @@ def void(tx: records.Transaction, card_id: str, state: CardState) -> None:
     tx.update(
         card_id, Card(card_id), [Card.state.set(CardState.VOID), Card.shelf.remove()], Card.state == _unsold(state)
     )
+
+
+def shelved(place: str) -> list[OnShelf]:
+    """Every card that a shelf shows, the first to expire first."""
+    return [_shown(card) for card in Card.on_shelf.query(place)]
+
+
+def last_to_expire(sku: str, shards: int, good_on: date, limit: int) -> list[OnShelf]:
+    """The cards on a SKU's common shelf that are good the longest; at most so many."""
+    found = [
+        _shown(card)
+        for shard in range(shards)
+        for card in Card.on_shelf.query(f"{sku}#{shard}", _fresh(good_on), limit=limit, scan_index_forward=False)
+    ]
+    return sorted(found, key=lambda card: (card.expires_on, card.card_id), reverse=True)[:limit]
 
 
 def set_aside(tx: records.Transaction, card_id: str, home: str) -> None:
@@ -355,7 +373,18 @@ def _look(place: str, need: Need, passed_over: frozenset[str], seen: dict[str, O
     want = need.quantity + len(passed_over) + shelf.WINDOW
     for card in Card.on_shelf.query(place, _fresh(need.good_on), limit=want, page_size=want):
         if card.card_id not in passed_over:
-            seen[str(card.card_id)] = OnShelf(str(card.card_id), str(card.shelf_order).partition("#")[0])
+            seen[str(card.card_id)] = _shown(card)
+
+
+def _shown(card: Card) -> OnShelf:
+    return OnShelf(str(card.card_id), str(card.shelf_order).partition("#")[0])
+
+
+def _takeable(sku: str, channel: str) -> Condition:
+    """Available, of this SKU, and on the common shelf or on the one kept for this channel."""
+    home = Card.home.startswith(f"{sku}#") | (Card.home == shelf.aside(sku, channel))
+    takeable: Condition = (Card.state == CardState.AVAILABLE) & (Card.sku == sku) & home
+    return takeable
 
 
 def _fresh(good_on: date) -> Condition:
