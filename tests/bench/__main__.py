@@ -22,6 +22,7 @@ PARTS = {
     "imports": "import time of each function",
     "layer": "size of the layer",
     "search": "search at 100 and at 100,000 SKUs",
+    "claims": "many buyers of one SKU at once, and units of a sale with 1,000 and with 100,000 cards",
     "lag": "paid notification to readable card, on the deployed local cloud",
     "cost": "what it costs on AWS",
 }

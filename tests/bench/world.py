@@ -37,6 +37,7 @@ def cloud() -> Iterator[pytest.MonkeyPatch]:
         running.start()
         try:
             environment.setenv("AWS_ENDPOINT_URL", running.url)
+            conftest._forget_connections()  # a benchmark may want one cloud after the other
             conftest.fill(environment)
             yield environment
         finally:
@@ -60,6 +61,15 @@ def shop() -> Iterator[Shop]:
 
 def stock(count: int) -> None:
     """Put cards on the shelf by batch writes of the real records: an import would take minutes for 100,000."""
+    from shared.inventory import records as inventory
+
+    with inventory.Card.batch_write() as batch:
+        for card in cards(count):
+            batch.save(card)
+
+
+def cards(count: int, shards: int = 1) -> Iterator[Any]:
+    """Cards of one lot that are not stored yet."""
     from shared.inventory import lots
     from shared.inventory import records as inventory
 
@@ -68,11 +78,10 @@ def stock(count: int) -> None:
     key = vault.new_lot_key(lot_id)
     lot = lots.new_lot(lot_id, "bench", "acme", "bench", key.wrapped, key.version, now)
     expires_on = clock.shanghai_day(now) + timedelta(days=90)
-    with inventory.Card.batch_write() as batch:
-        for _ in range(count):
-            card_id = ids.new("crd", now)
-            sealed = vault.seal(key, lot_id, card_id, vault.Secret(f"BENCH-{card_id[-16:].upper()}"))
-            batch.save(inventory.new_card(card_id, SKU, lot, sealed, "••••", 91_000_000, expires_on, 1))
+    for _ in range(count):
+        card_id = ids.new("crd", now)
+        sealed = vault.seal(key, lot_id, card_id, vault.Secret(f"BENCH-{card_id[-16:].upper()}"))
+        yield inventory.new_card(card_id, SKU, lot, sealed, "••••", 91_000_000, expires_on, shards)
 
 
 def plain(service: str) -> Any:
