@@ -276,7 +276,7 @@ def mark_recalled(tx: records.Transaction, card_id: str, recall_id: str, state: 
 
 
 def sell(tx: records.Transaction, card_id: str, sku: str, order_id: str, channel: str) -> None:
-    """Give an available card to an order that is paid already, for ever."""
+    """Give an available card, from the common shelf or from safety stock, to an order that is paid, for ever."""
     tx.update(
         card_id,
         Card(card_id),
@@ -286,7 +286,7 @@ def sell(tx: records.Transaction, card_id: str, sku: str, order_id: str, channel
             Card.channel.set(channel),
             Card.shelf.remove(),
         ],
-        _takeable(sku, channel),
+        _takeable(sku, shelf.SAFETY),
     )
 
 
