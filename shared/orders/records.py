@@ -80,6 +80,7 @@ class Head(records.Record):
     refund = UnicodeAttribute(null=True)
     refund_id = UnicodeAttribute(null=True)
     delivered_at = UnicodeAttribute(null=True)
+    notice = UnicodeAttribute(null=True)  # what the buyer is told about it
     by_due = Due()
     by_buyer = ByBuyer()
 
@@ -120,6 +121,7 @@ class Line(records.Record):
     shards = NumberAttribute(default=1)
     min_days = NumberAttribute(null=True)
     aside = UnicodeAttribute(null=True)
+    replaced = NumberAttribute(default=0)  # cards that a recall took and that others stand in for
     card_ids: ListAttribute[Any] = ListAttribute(of=UnicodeAttribute)
 
     @property
@@ -287,6 +289,13 @@ def overdue(now: datetime, limit: int) -> list[str]:
     """Ids of orders whose deadline has passed, the longest overdue first."""
     passed = Due.due_at <= clock.iso(now)
     found = Head.by_due.query(DUE, passed, limit=limit, page_size=limit)
+    return [str(item.order_id) for item in found]
+
+
+def of_buyer(contact_hash: str, before: str | None, limit: int) -> list[str]:
+    """Ids of a contact's orders, the latest first, those older than `before`."""
+    older = ByBuyer.order_id < before if before else None
+    found = Head.by_buyer.query(contact_hash, older, scan_index_forward=False, limit=limit, page_size=limit)
     return [str(item.order_id) for item in found]
 
 
