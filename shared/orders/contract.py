@@ -72,6 +72,14 @@ class LineView(Shape):
     state: Literal["waiting", "delivered", "failed"]
 
 
+class NoticeView(Shape):
+    """What the buyer is told about the order."""
+
+    code: str
+    zh: str
+    en: str
+
+
 class OrderView(Shape):
     order_id: str
     status: str
@@ -82,6 +90,7 @@ class OrderView(Shape):
     expires_at: str
     lines: list[LineView]
     delivered_at: str | None = None
+    notice: NoticeView | None = None
 
 
 class PlacedOrder(Shape):
