@@ -1,0 +1,32 @@
+"""What an order's buyer is told about it after delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple
+
+
+class Notice(StrEnum):
+    REPLACED = "replaced"
+    REFUNDED_RECALL = "refunded_recall"
+
+
+class Sentences(NamedTuple):
+    zh: str
+    en: str
+
+
+NOTICES: Mapping[Notice, Sentences] = MappingProxyType(
+    {
+        Notice.REPLACED: Sentences(
+            "您购买的部分卡券因批次问题已被召回，我们已免费为您更换，请重新查看卡密。",
+            "Some of your cards were recalled with their lot; we have replaced them free of charge. Look at them again.",
+        ),
+        Notice.REFUNDED_RECALL: Sentences(
+            "您购买的卡券因批次问题已被召回，款项将原路退回。",
+            "Your cards were recalled with their lot; your money goes back the way it came.",
+        ),
+    }
+)
