@@ -6,7 +6,8 @@ from shared.kernel import clock, tokens
 from shared.kernel.http import Amount, Caller
 from shared.kernel.money import Money
 from shared.orders import records as orders
-from shared.orders.contract import LineView, OrderView, PaymentView, PlacedOrder
+from shared.orders.contract import LineView, NoticeView, OrderView, PaymentView, PlacedOrder
+from shared.orders.notices import NOTICES, Notice
 from shared.payments import records as payments
 from shared.payments import registry
 from shared.payments.provider import PaymentRequest
@@ -33,6 +34,7 @@ def order_view(order: orders.Order) -> OrderView:
             for line in order.lines
         ],
         delivered_at=str(head.delivered_at) if head.delivered_at else None,
+        notice=NoticeView(code=head.notice, **NOTICES[Notice(head.notice)]._asdict()) if head.notice else None,
     )
 
 
