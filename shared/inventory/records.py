@@ -6,6 +6,7 @@ The verbs that move a card take the caller's transaction: a card moves only toge
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date
 from random import Random
@@ -358,6 +359,17 @@ def cards_of_lot(lot_id: str, shard: int, after: str = "", limit: int | None = N
 def known(card_ids: Iterable[str]) -> list[Card]:
     """Those of the cards that are there, read consistently, in no order and without what is sealed in them."""
     return list(Card.batch_get(list(card_ids), consistent_read=True, attributes_to_get=_OPEN))
+
+
+def states_of(lot_ids: Iterable[str]) -> Counter[str]:
+    """How many cards of these lots are in which state, counted one by one."""
+    found: Counter[str] = Counter()
+    for lot_id in lot_ids:
+        for shard in range(LOT_SHARDS):
+            card_ids = cards_of_lot(lot_id, shard)
+            seen = Card.batch_get(card_ids, consistent_read=True, attributes_to_get=("card_id", "state"))
+            found.update(str(card.state) for card in seen)
+    return found
 
 
 def cards(card_ids: Iterable[str]) -> list[Card]:

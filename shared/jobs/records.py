@@ -62,6 +62,7 @@ class Job(records.Record):
     reason = UnicodeAttribute(null=True)  # why it failed or was ended
     found: JSONAttribute = JSONAttribute(null=True)  # what a person should see of its result
     wrapped_key = BinaryAttribute(legacy_encoding=False, null=True)  # of what it keeps in the passing bucket
+    kept_until = UnicodeAttribute(null=True)  # when what it keeps is forgotten, once nobody works at it
     due = UnicodeAttribute(null=True)
     due_at = UnicodeAttribute(null=True)
     by_due = Due()
@@ -132,11 +133,19 @@ def advance(
 
 
 def advance_alone(
-    job: Job, now: datetime, *, cursor: str | None = None, counts: Mapping[str, int] | None = None
+    job: Job, now: datetime, *, cursor: str | None = None, counts: Mapping[str, int] | None = None, **values: Any
 ) -> None:
     """The same where nothing else is written; raises Lost."""
     actions, condition = _advance(job, now, cursor, counts)
-    records.update(job, actions, condition, "job")
+    records.update(job, actions + [getattr(Job, name).set(value) for name, value in values.items()], condition, "job")
+
+
+def forgotten(job: Job, until: datetime | None = None) -> None:
+    """What it kept is gone, and its key; with `until` only what was due has gone, and it keeps the rest that long."""
+    actions: list[Any] = [Job.kept_until.remove(), Job.wrapped_key.remove(), Job.due.remove(), Job.due_at.remove()]
+    if until:
+        actions = [Job.kept_until.remove(), Job.due_at.set(clock.iso(until))]
+    records.update(job, actions, (Job.state == job.state) & (Job.attempt == job.attempt), "job")
 
 
 def look_again(job: Job, due_at: datetime, tries: int) -> None:
@@ -167,7 +176,9 @@ def _move(job: Job, state: JobState, now: datetime, values: Mapping[str, Any]) -
         actions += [Job.cursor.set("")] if "cursor" not in values else []
         actions += [Job.started_at.set(clock.iso(now)), Job.ended_at.remove()]
     else:
-        actions += [Job.due.remove(), Job.due_at.remove(), Job.ended_at.set(clock.iso(now))]
+        kept = values.get("kept_until")  # `deadlines` sends the job once more then: its worker forgets
+        actions += [Job.due.set(DUE), Job.due_at.set(kept)] if kept else [Job.due.remove(), Job.due_at.remove()]
+        actions += [Job.ended_at.set(clock.iso(now))]
     return actions, (Job.state == job.state) & (Job.attempt == job.attempt)
 
 

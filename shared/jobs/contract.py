@@ -1,0 +1,129 @@
+"""What crosses the HTTP edge about imports."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from shared.kernel.http import Amount, Shape
+
+_PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+_LABEL = r"^[^\x00-\x1f\x7f=+\-@][^\x00-\x1f\x7f]*$"
+
+
+class ImportOptions(Shape):
+    """What holds for every row that does not say otherwise itself.
+
+    cost_e6: of one card, in millionths of the currency's unit; or cost_minor: the same in minor units.
+    expires_on: YYYY-MM-DD. documents: name → where the lot's papers lie.
+    """
+
+    supplier: Annotated[str, Field(pattern=r"^[a-z0-9_\-]{1,32}$")] = "unnamed"
+    purchase_id: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_\-.:]+$")] | None = None
+    shape: Literal["code", "number_password"] | None = None
+    currency: Literal["CNY"] = "CNY"
+    cost_minor: Annotated[int, Field(ge=0, le=100_000_000_000)] | None = None
+    cost_e6: Annotated[int, Field(ge=0, le=1_000_000_000_000_000)] | None = None
+    expires_on: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
+    lot: (
+        Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f=+\-@][^\x00-\x1f\x7f]*$")] | None
+    ) = None
+    documents: Annotated[
+        dict[
+            Annotated[str, Field(min_length=1, max_length=64, pattern=_PRINTABLE)],
+            Annotated[str, Field(min_length=1, max_length=500, pattern=_PRINTABLE)],
+        ],
+        Field(max_length=10),
+    ] = Field(default_factory=dict)
+
+
+class CreateImport(Shape):
+    """sku: of all rows; without it each row names its own. A catalogue takes no sku and no options."""
+
+    kind: Literal["cards", "catalogue"]
+    sku: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    file_name: Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f/\\]+$")]
+    options: ImportOptions = ImportOptions()
+
+
+class ImportCreated(Shape):
+    """PUT the file to `upload_url` before `upload_until`, then ask for the check."""
+
+    job_id: str
+    upload_url: str
+    upload_until: str
+    upload_bytes_max: int
+
+
+class ImportCounts(Shape):
+    """duplicates are among the refused; done: cards that are in, or SKUs saved; left: what an undo had to leave."""
+
+    lines: int
+    new: int
+    duplicates: int
+    refused: int
+    skipped: int
+    done: int
+    undone: int
+    left: int
+    changed: int
+    unchanged: int
+
+
+class MaskedRow(Shape):
+    line: int
+    sku: str
+    number: str | None
+    code: str
+    expires_on: str | None
+    cost_e6: int
+    lot: str | None
+
+
+class RefusedReason(Shape):
+    reason: str
+    zh: str
+    en: str
+    rows: int
+
+
+class LotMade(Shape):
+    lot_id: str
+    label: str
+    cards: int
+
+
+class JobReason(Shape):
+    code: str
+    zh: str
+    en: str
+
+
+class ImportView(Shape):
+    """refused_url lives for a quarter of an hour, what it shows for at most an hour after the check or the run."""
+
+    job_id: str
+    kind: Literal["cards", "catalogue"]
+    state: str
+    sku: str | None
+    file_name: str
+    asked_by: str
+    asked_at: str
+    started_at: str | None
+    ended_at: str | None
+    counts: ImportCounts
+    by_sku: dict[str, int]
+    preview: list[MaskedRow]
+    refused: list[RefusedReason]
+    total_cost: Amount | None
+    rows_per_second: int | None
+    eta_seconds: int | None
+    refused_url: str | None
+    lots: list[LotMade]
+    snapshot: str | None
+    reason: JobReason | None
+
+
+class ImportList(Shape):
+    imports: list[ImportView]
