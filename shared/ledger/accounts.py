@@ -48,6 +48,7 @@ REFUNDS = "refunds"
 COST_OF_GOODS = "cogs"
 FEES = "fees"
 ROUNDING = "rounding"
+WRITE_OFFS = "write_offs"
 
 _FAMILIES = {
     RECEIVABLE: Account(
@@ -68,6 +69,7 @@ _SINGLE = {
         Account(COST_OF_GOODS, Type.EXPENSE, Side.DEBIT, "销售成本", "Cost of goods sold", column="cost"),
         Account(FEES, Type.EXPENSE, Side.DEBIT, "支付手续费", "Payment fees", column="fees"),
         Account(ROUNDING, Type.EXPENSE, Side.DEBIT, "舍入差额", "Rounding differences", column="rounding"),
+        Account(WRITE_OFFS, Type.EXPENSE, Side.DEBIT, "库存报废", "Stock written off", column="write_offs"),
     )
 }
 

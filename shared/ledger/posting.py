@@ -147,6 +147,17 @@ def supplier_claim(
     return balanced([Leg(of(accounts.PAYABLE, supplier), claimed, currency), *legs])
 
 
+def written_off(sku: str, costs_e6: Sequence[int], currency: str = "CNY") -> tuple[Leg, ...]:
+    """Cards in stock that nobody will buy any more: their cost, rounded as it came into stock, is our loss."""
+    cost = sum(map(minor_from_e6, costs_e6))
+    return balanced(
+        [
+            Leg(accounts.WRITE_OFFS, cost, currency, sku),
+            Leg(accounts.INVENTORY, -cost, currency, sku, -len(costs_e6)),
+        ]
+    )
+
+
 def refund_requested(
     amount: Money,
     from_: Literal["deposits", "suspense", "refunds"] = "deposits",

@@ -21,11 +21,12 @@ class ResultView(Shape):
     fees: Amount
     cost: Amount
     rounding: Amount
+    write_offs: Amount
     profit: Amount
 
     @classmethod
     def of(cls, row: Row) -> Self:
-        names = ("sales", "refunds", "fees", "cost", "rounding", "profit")
+        names = ("sales", "refunds", "fees", "cost", "rounding", "write_offs", "profit")
         return cls(
             sku=row.sku,
             channel=row.channel,

@@ -28,6 +28,7 @@ _ROW = {
     "fees": "手续费 Fees",
     "cost": "成本 Cost",
     "rounding": "舍入 Rounding",
+    "write_offs": "报废 Written off",
     "profit": "利润 Profit",
 }
 _MOVEMENT = {

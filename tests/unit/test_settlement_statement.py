@@ -65,6 +65,7 @@ legs = st.one_of(
         st.lists(st.integers(0, 10**9), min_size=1, max_size=3),
     ),
     st.builds(lambda costs: posting.lot_bought("acme", "A", costs), st.lists(st.integers(0, 10**9), min_size=1)),
+    st.builds(lambda costs: posting.written_off("A", costs), st.lists(st.integers(0, 10**9), min_size=1, max_size=3)),
     st.builds(lambda minor: posting.refund_requested(Money(minor), "refunds"), st.integers(1, 10**6)),
 )
 days = st.lists(
@@ -120,6 +121,20 @@ def test_the_profit_is_what_the_books_say_in_every_currency(day: list[Entry]) ->
             if leg.currency == total.currency and accounts.account(leg.account).type in {"income", "expense"}
         )
     assert not any(result.trial_balance.values())
+
+
+def test_stock_that_is_written_off_is_a_loss_of_its_sku() -> None:
+    result = statement([Entry("ent_1", posting.written_off("A", [15_000_000, 4_000]), None, None)])
+
+    assert result.rows == (Row("CNY", "A", write_offs=1500),)
+    assert result.totals[0].profit == -1500
+
+
+def test_a_statement_of_before_there_were_write_offs_keeps_its_text_and_its_hash() -> None:
+    result = statement(a_day())
+
+    assert "write_offs" not in result.text
+    assert Statement.parse(result.text).sha256 == result.sha256
 
 
 @given(days)
