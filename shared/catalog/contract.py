@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from typing import Annotated
 
 from pydantic import Base64Bytes, Field
 
@@ -104,3 +105,36 @@ class ImportCatalogue(Shape):
     """A catalogue file; `content` is its bytes in base 64."""
 
     content: Base64Bytes
+
+
+ChannelName = Annotated[str, Field(max_length=32, pattern=r"^[a-z][a-z0-9-]*$")]
+Kept = Annotated[int, Field(ge=0, le=10_000)]  # cards: so many are moved from shelf to shelf within one request
+
+
+class SetTerms(Shape):
+    """How a SKU's stock is shared out; what is left out means no limit, whatever was set before."""
+
+    safety: Kept = 0
+    low: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    min_days: Annotated[int, Field(ge=0, le=3_650)] = 0
+    hold_percent: Annotated[int, Field(ge=1, le=100)] | None = None
+    floors: Annotated[dict[ChannelName, Kept], Field(max_length=20)] = Field(default_factory=dict)
+    quotas: Annotated[dict[ChannelName, Annotated[int, Field(ge=0, le=10**9)]], Field(max_length=100)] = Field(
+        default_factory=dict
+    )
+    hidden: Annotated[list[ChannelName], Field(max_length=100)] = Field(default_factory=list)
+
+
+class TermsView(Shape):
+    """`kept`: cards that lie aside now, for each channel and as ``safety``; `short`: how many are lacking there."""
+
+    sku: str
+    safety: int
+    low: int
+    min_days: int
+    hold_percent: int | None
+    floors: dict[str, int]
+    quotas: dict[str, int]
+    hidden: list[str]
+    kept: dict[str, int]
+    short: dict[str, int]

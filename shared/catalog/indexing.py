@@ -37,7 +37,7 @@ SOUNDS_MAX = 8  # of one name; past it the readings are varied one character at 
 
 def snapshot(skus: Iterable[Sku]) -> tuple[str, bytes]:
     """The version and the lines of a snapshot; the same SKUs give the same bytes, in whatever order they come."""
-    products = _products(skus)
+    products = _products(sku for sku in skus if sku.terms.shown)
     categories = sorted({product[0].category for product in products})
     number_of = {category: number for number, category in enumerate(categories)}
     wide, narrow = _Writing(), _Writing()
@@ -91,7 +91,7 @@ def _shown(product: Sequence[Sku]) -> dict[str, object]:
             for sku in product
         ],
     }
-    return {"product": shown, "shelves": {sku.sku: [sku.fulfilment, sku.shards] for sku in product}}
+    return {"product": shown, "shelves": {sku.sku: sku.shelf for sku in product}}
 
 
 class _Writing:

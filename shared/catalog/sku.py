@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from shared.catalog import kinds
 from shared.catalog.kinds import KINDS, OPEN, Field, Fulfilment
 from shared.catalog.terms import Terms
+from shared.kernel.channel import SHOP
 from shared.kernel.money import Money
 
 _LIMITED = re.compile(r"限量\s*(\d{1,9})")
@@ -64,6 +65,11 @@ class Sku:
         """How many there will ever be, where the specification says so: ``限量1000``."""
         limited = _LIMITED.search(self.spec)
         return int(limited[1]) if limited else None
+
+    @property
+    def shelf(self) -> list[object]:
+        """What the door that shows the SKU needs to know to say whether it can be had; see steps.catalog."""
+        return [self.fulfilment, self.shards, self.terms.min_days, self.terms.aside(SHOP)]
 
     @property
     def account_fields(self) -> tuple[Field, ...]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
+from shared.kernel.channel import SHOP
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -23,6 +25,11 @@ class Terms:
     floors: Mapping[str, int] = field(default_factory=dict)
     quotas: Mapping[str, int] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> bool:
+        """Whether our own shop shows the SKU."""
+        return SHOP not in self.hidden
 
     def good_on(self, today: date) -> date:
         """The day on which a card sold today must still be good."""

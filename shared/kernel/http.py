@@ -21,6 +21,7 @@ from chalice.app import Chalice, Request, Response
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.kernel import settings
+from shared.kernel.channel import SHOP as SHOP
 from shared.kernel.errors import (
     BodyTooLarge,
     InvalidRequest,
@@ -39,7 +40,6 @@ BODY_MAX = 64 * 1024  # bytes of a JSON request; files have their own limit
 PATH_PART_MAX = 128  # characters; every id is shorter, and DynamoDB refuses keys of 2,048 bytes with a fault of its own
 IDEMPOTENCY_KEY_MAX = 128  # characters: room for any UUID or hash, and no room for a document
 DIGITS_MAX = 18  # of an integer: what a DynamoDB number and an int64 of any client both hold exactly
-SHOP = "shop"  # the channel of callers without a credential
 JSON, PROBLEM = "application/json", "application/problem+json"
 
 Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.catalog import snapshots
 from shared.catalog.contract import Health, Product, ProductPage, ProductQuery, cursor_place, cursor_text
@@ -33,8 +33,10 @@ def product(product_id: str, now: datetime) -> Product:
     today = clock.shanghai_day(now)
 
     def available(sku: str) -> bool:
-        fulfilment, shards = found["shelves"][sku]
-        return fulfilment == Fulfilment.ISSUE or inventory.has_stock(inventory.Need(sku, 1, shards, today))
+        # A snapshot made by the version before this one says no more than the first two.
+        fulfilment, shards, min_days, aside = [*found["shelves"][sku], 0, None][:4]
+        need = inventory.Need(sku, 1, shards, today + timedelta(days=min_days), aside)
+        return fulfilment == Fulfilment.ISSUE or inventory.has_stock(need)
 
     skus = [sku.model_copy(update={"available": sku.for_sale and available(sku.sku)}) for sku in shown.skus]
     return shown.model_copy(update={"skus": skus})

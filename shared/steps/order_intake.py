@@ -13,8 +13,9 @@ from shared.inventory import records as inventory
 from shared.inventory.errors import OutOfStock, QuotaUsedUp
 from shared.inventory.records import Need
 from shared.kernel import clock, ids, people, settings
+from shared.kernel.channel import SHOP
 from shared.kernel.errors import Busy, Refusal
-from shared.kernel.http import SHOP, Caller
+from shared.kernel.http import Caller
 from shared.kernel.records import Lost, Transaction
 from shared.orders import records as orders
 from shared.orders.contract import (

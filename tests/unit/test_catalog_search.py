@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from shared.catalog import importing, indexing, search
 from shared.catalog.search import Place, Snapshot
 from shared.catalog.sku import Sku
+from shared.catalog.terms import Terms
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = importing.read((ROOT / "infra" / "local" / "sample" / "catalogue.csv").read_bytes()).skus
@@ -238,12 +239,29 @@ def test_a_place_holds_when_products_come_and_go_between_pages() -> None:
     assert len(ids) == 47 - 5
 
 
+def test_what_is_hidden_from_the_shop_is_neither_shown_nor_found() -> None:
+    hidden = Terms(hidden=("shop",))
+    some = loaded(*(replace(sku, terms=hidden) if sku.sku == "V001" else sku for sku in SAMPLE))
+    none = loaded(*(replace(sku, terms=hidden) if sku.product_id == LIKE.product_id else sku for sku in SAMPLE))
+
+    assert list(some.product(LIKE.product_id)["shelves"]) == ["V002", "V003"]
+    assert some.search("V001", None, None, 5).products == []
+    assert none.product(LIKE.product_id) is None
+
+
+def test_a_snapshot_says_how_long_a_card_must_last_and_whether_the_shop_has_cards_of_its_own() -> None:
+    terms = Terms(min_days=7, floors={"shop": 5, "taobao": 9})
+    found = loaded(replace(LIKE, terms=terms)).product(LIKE.product_id)
+
+    assert found["shelves"][LIKE.sku] == ["stock", 1, 7, "shop"]
+
+
 def test_a_product_shows_its_skus_and_none_of_its_costs() -> None:
     found = SHOP.product(LIKE.product_id)
 
     assert [sku["sku"] for sku in found["product"]["skus"]] == ["V001", "V002", "V003"]
     assert found["product"]["skus"][0]["price"] == {"amount_minor": 2500, "currency": "CNY"}
-    assert found["shelves"] == {"V001": ["stock", 1], "V002": ["stock", 1], "V003": ["stock", 1]}
+    assert found["shelves"] == {sku: ["stock", 1, 0, None] for sku in ("V001", "V002", "V003")}
     assert "cost" not in json.dumps(found)
     assert b"19800000" not in indexing.snapshot(SAMPLE)[1]
     assert SHOP.product("prd_nothing") is None

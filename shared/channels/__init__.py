@@ -1,0 +1,1 @@
+"""Channels: who else sells from our stock, and how each proves who it is."""
