@@ -1,7 +1,8 @@
-"""What crosses the HTTP edge about imports."""
+"""What crosses the HTTP edge about imports and recalls."""
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -127,3 +128,67 @@ class ImportView(Shape):
 
 class ImportList(Shape):
     imports: list[ImportView]
+
+
+class AskRecall(Shape):
+    """One of: lot_id; purchase_id; supplier with from and to, business days in Shanghai that both belong to it."""
+
+    lot_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    purchase_id: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_\-.:]+$")] | None = None
+    supplier: Annotated[str, Field(pattern=r"^[a-z0-9_\-]{1,32}$")] | None = None
+    from_: date | None = Field(None, alias="from")
+    to: date | None = None
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class RecallView(Shape):
+    """What has become of a recall so far, in cards; `claimed` is what its suppliers are to give back.
+
+    open: sold cards that are still to be made good. frozen_after_ms: from its start to the last unsold card.
+    """
+
+    recall_id: str
+    state: str
+    target: dict[str, str]
+    reason: str
+    asked_by: str
+    asked_at: str
+    started_at: str
+    ended_at: str | None
+    lots: int
+    frozen: int
+    held: int
+    sold: int
+    open: int
+    replaced: int
+    refunded: int
+    for_a_person: int
+    skipped: int
+    claimed: Amount
+    frozen_after_ms: int
+    cards_per_second: int
+
+
+class RecallList(Shape):
+    recalls: list[RecallView]
+
+
+class RecalledCard(Shape):
+    """A sold card of a recall. reason: why a person has to settle it, or why nothing is owed for it."""
+
+    card_id: str
+    order_id: str
+    sku: str
+    state: Literal["open", "replaced", "refunded", "person", "skipped"]
+    replaced_by: str | None
+    refund_id: str | None
+    reason: str | None
+
+
+class RecalledCards(Shape):
+    cards: list[RecalledCard]
+    next_cursor: str | None
+
+
+class RecalledCardsQuery(Shape):
+    cursor: Annotated[str, Field(max_length=40, pattern=r"^[a-z0-9_]+$")] | None = None
