@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
@@ -12,6 +12,9 @@ from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 
 from shared.kernel import clock, records, settings
 from shared.kernel.errors import NotFound
+from shared.kernel.vault import LotKey
+
+PAGE = 100  # lots in one answer of a walk over all of them
 
 
 class LotState(StrEnum):
@@ -139,3 +142,53 @@ def recall(lot_id: str, recall_id: str) -> None:
             [Lot.state.set(LotState.RECALLED), Lot.recall_id.set(recall_id)],
             Lot.state == LotState.OPEN,
         )
+
+
+def exchange_key(tx: records.Transaction, lot: Lot, key: LotKey) -> None:
+    """Seal new cards with another key, and keep the one before for those that are there; the part is named ``lot``."""
+    tx.update(
+        "lot",
+        Lot(lot.lot_id),
+        [Lot.key_version.set(key.version), Lot.older_key.set(lot.wrapped_key), Lot.wrapped_key.set(key.wrapped)],
+        Lot.state.is_in(LotState.OPEN, LotState.RECALLED, LotState.UNDONE)
+        & (Lot.wrapped_key == lot.wrapped_key)
+        & Lot.older_key.does_not_exist(),
+    )
+
+
+def drop_older_key(tx: records.Transaction, lot_id: str, version: int) -> None:
+    """No card needs the key before this version any more."""
+    tx.update("lot", Lot(lot_id), [Lot.older_key.remove()], Lot.key_version == version)
+
+
+def rewrap(lot: Lot, wrapped: bytes, older: bytes | None) -> None:
+    """Replace the wrapped keys of the lot as it was read, or raise Lost."""
+    condition = Lot.wrapped_key == lot.wrapped_key
+    actions = [Lot.wrapped_key.set(wrapped)]
+    if older is None:
+        condition &= Lot.older_key.does_not_exist()
+    else:
+        condition &= Lot.older_key == lot.older_key
+        actions.append(Lot.older_key.set(older))
+    records.update(Lot(lot.lot_id), actions, condition, "lot")
+
+
+def give_up(tx: records.Transaction, lot_id: str) -> None:
+    """Nothing comes into the lot any more: it is about to be destroyed; the part is named ``lot``."""
+    tx.update("lot", Lot(lot_id), [Lot.state.set(LotState.DESTROYING)], Lot.state != LotState.DESTROYED)
+
+
+def destroy(tx: records.Transaction, lot_id: str) -> None:
+    """Forget the lot's keys: nobody can read a card of it again."""
+    tx.update(
+        "lot",
+        Lot(lot_id),
+        [Lot.state.set(LotState.DESTROYED), Lot.wrapped_key.remove(), Lot.older_key.remove()],
+        Lot.state == LotState.DESTROYING,
+    )
+
+
+def keyed(after: str = "") -> Iterator[Lot]:
+    """All lots that have keys, in the table's order, those behind `after`."""
+    start = {"lot_id": {"S": after}} if after else None
+    return iter(Lot.scan(Lot.wrapped_key.exists(), last_evaluated_key=start, page_size=PAGE))

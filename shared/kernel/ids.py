@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no look-alikes
 _BODY = re.compile(f"[{_ALPHABET}]{{26}}")
@@ -17,6 +17,14 @@ def new(prefix: str, now: datetime, chance: bytes | None = None) -> str:
     """
     number = int(now.timestamp() * 1000) << 80 | int.from_bytes(chance or os.urandom(10), "big")
     return prefix + "_" + "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def moment(text: str) -> datetime:
+    """When an id was made, to the millisecond."""
+    number = 0
+    for letter in text.partition("_")[2]:
+        number = number << 5 | _ALPHABET.index(letter)
+    return datetime.fromtimestamp((number >> 80) / 1000, UTC)
 
 
 def is_id(prefix: str, text: str) -> bool:

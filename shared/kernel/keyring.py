@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import secrets
+import string
 import time
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,7 +20,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from shared.kernel import aws, settings
 
-MAX_AGE = 900  # seconds a warm process may go on with keys it has read: a rotation is everywhere after that
+LENGTH = 64  # characters of a secret: see infra/vault.yaml
+MAX_AGE = 900  # seconds, unless KEYRING_SECONDS says otherwise
 
 _read: dict[str, tuple[float, Ring | None]] = {}
 
@@ -33,6 +36,12 @@ class Ring:
         """The current number, then the others, the newest first."""
         return [self.current, *sorted({number for number, _ in self.secrets} - {self.current}, key=int, reverse=True)]
 
+    def added(self) -> Ring:
+        """With one more number, the largest; the current one stays."""
+        letters = string.ascii_letters + string.digits
+        secret = "".join(secrets.choice(letters) for _ in range(LENGTH)).encode()
+        return Ring(self.current, (*self.secrets, (str(max(map(int, self.numbers)) + 1), secret)))
+
     def key(self, purpose: str, number: str | None = None) -> bytes:
         """32 bytes for one purpose; an unknown number raises KeyError."""
         return _derived(dict(self.secrets)[number or self.current], purpose)
@@ -41,14 +50,32 @@ class Ring:
         return hmac.new(self.key(purpose, number), message, hashlib.sha256).digest()
 
 
+def max_age() -> int:
+    """Seconds that a warm process may go on with keys it has read: a new number is known everywhere after that."""
+    return settings.whole("KEYRING_SECONDS", MAX_AGE)
+
+
 def ring(setting: str) -> Ring:
     """The keys of the secret that a setting such as ``PEOPLE_SECRET`` names."""
     name, clock = settings.get(setting), time.monotonic()
     read_at, known = _read.get(name, (0.0, None))
-    if known is None or clock - read_at >= MAX_AGE:
+    if known is None or clock - read_at >= max_age():
         known = _parsed(aws.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
         _read[name] = (clock, known)
     return known
+
+
+def fresh(setting: str) -> Ring:
+    """The keys as they are now, for who is about to change them."""
+    _read.pop(settings.get(setting), None)
+    return ring(setting)
+
+
+def change(setting: str, changed: Ring) -> None:
+    """Write the ring down; other processes see it within `max_age`."""
+    members = {"current": changed.current} | {number: secret.decode() for number, secret in changed.secrets}
+    aws.client("secretsmanager").put_secret_value(SecretId=settings.get(setting), SecretString=json.dumps(members))
+    _read.pop(settings.get(setting), None)
 
 
 def text(setting: str) -> str:

@@ -10,11 +10,13 @@ import json
 import os
 from dataclasses import dataclass, field
 
+from botocore.exceptions import ClientError
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from shared.kernel import aws, keyring, settings
 
+_WRONG_KEY = {"InvalidCiphertextException", "IncorrectKeyException"}
 _NONCE = 12  # bytes: the nonce size AES-GCM is specified for
 
 
@@ -37,20 +39,33 @@ class LotKey:
     version: int = 1
 
 
-def new_lot_key(lot_id: str) -> LotKey:
+def new_lot_key(lot_id: str, version: int = 1) -> LotKey:
     """A fresh data key; only a holder of kms:Decrypt can get it back from its wrapped form."""
     answer = aws.client("kms").generate_data_key(
         KeyId=settings.get("VAULT_KEY"), KeySpec="AES_256", EncryptionContext=_context(lot_id)
     )
-    return LotKey(answer["Plaintext"], answer["CiphertextBlob"])
+    return LotKey(answer["Plaintext"], answer["CiphertextBlob"], version)
 
 
 def unwrap(lot_id: str, wrapped: bytes) -> bytes:
-    return bytes(
-        aws.client("kms").decrypt(
+    """The lot's data key in clear, or Tampered if it was not wrapped by the vault's key for this lot."""
+    try:
+        answer = aws.client("kms").decrypt(
             KeyId=settings.get("VAULT_KEY"), CiphertextBlob=wrapped, EncryptionContext=_context(lot_id)
-        )["Plaintext"]
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _WRONG_KEY:
+            raise Tampered(lot_id) from None
+        raise
+    return bytes(answer["Plaintext"])
+
+
+def wrap(lot_id: str, plain: bytes) -> bytes:
+    """The lot's data key, wrapped by the vault's key as it is now."""
+    answer = aws.client("kms").encrypt(
+        KeyId=settings.get("VAULT_KEY"), Plaintext=plain, EncryptionContext=_context(lot_id)
     )
+    return bytes(answer["CiphertextBlob"])
 
 
 def seal(key: LotKey, lot_id: str, card_id: str, secret: Secret) -> bytes:
