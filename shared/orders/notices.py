@@ -22,7 +22,7 @@ NOTICES: Mapping[Notice, Sentences] = MappingProxyType(
     {
         Notice.REPLACED: Sentences(
             "您购买的部分卡券因批次问题已被召回，我们已免费为您更换，请重新查看卡密。",
-            "Some of your cards were recalled with their lot; we have replaced them free of charge. Look at them again.",
+            "Some of your cards were recalled with their lot; we have replaced them free of charge. Look again.",
         ),
         Notice.REFUNDED_RECALL: Sentences(
             "您购买的卡券因批次问题已被召回，款项将原路退回。",
