@@ -1,0 +1,528 @@
+"""Recall: what is bad is frozen first, then listed and claimed from its supplier, then made good to its buyers.
+
+Every phase decides by what the records say and writes down in the same transaction that it did so: a worker that dies
+anywhere is followed by one that goes on, and a recall that is asked for again takes in only what has come since.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from datetime import time as time_of_day
+from random import Random
+from typing import NamedTuple
+
+from shared.inventory import lots as lot_records
+from shared.inventory import records as inventory
+from shared.inventory import shelf
+from shared.inventory.lots import Lot, LotState
+from shared.inventory.records import Card, Need
+from shared.inventory.states import CardState
+from shared.jobs import making_good
+from shared.jobs import records as jobs
+from shared.jobs.contract import AskRecall, RecalledCard, RecalledCards, RecallList, RecallView
+from shared.jobs.making_good import GoodState
+from shared.jobs.records import Job
+from shared.jobs.states import JobKind, JobState
+from shared.kernel import clock
+from shared.kernel.errors import Busy, InvalidRequest, NotFound
+from shared.kernel.http import Amount
+from shared.kernel.records import LIMIT, Lost, Transaction
+from shared.kernel.telemetry import count, logger
+from shared.ledger import posting
+from shared.ledger import records as ledger
+from shared.orders import making_good as order_records
+from shared.orders import records as orders
+from shared.orders.errors import NotOpen
+from shared.orders.notices import Notice
+from shared.orders.records import Line, Order
+from shared.orders.status import OVER, READABLE
+from shared.payments import records as payments
+from shared.staff import records as staff
+from shared.steps import after_sales
+
+PREFIX = "rcl"
+REASON = "recalled"  # of the refunds
+LISTED = 100  # recalls, or cards of one, in an answer
+READ_AT_ONCE = 8  # index pages or batches: below the ten connections that a process keeps
+CARDS = LIMIT - 4  # in a transaction, beside the job, its entry in the books and what opens a task
+PLACES = 24  # cards replaced in a transaction: three actions each, and up to one for the line of each
+ATTEMPTS = 20  # lost races over the same cards; somebody sells them all the time, and each round settles most
+SEEN_AT_ONCE = 50  # cards looked out for replacement at a time
+LOOKS = 2  # at an empty shelf before it is called sold out, the index being eventually consistent
+AGAIN = 0.05  # seconds: an index page is rarely staler than this
+
+FREEZE, SETTLE, MAKE_GOOD = "1", "2", "3"
+"""The phases, as the cursor names them. It reads ``{phase} {the last lot or card that is done}``."""
+
+SETTLED = ("replaced", "refunded", "person", "skipped")
+"""What may become of a sold card, as it is counted."""
+
+_chance = Random()  # noqa: S311  # it spreads buyers over a shelf, it guards nothing
+
+
+def ask(wanted: AskRecall, by: str, now: datetime) -> RecallView:
+    """Recall a lot, a purchase, or a supplier's deliveries of a period. Asked for again it is the same recall.
+
+    One that was done runs once more, for what has arrived since. NotFound where there is nothing to recall.
+    """
+    target = _target(wanted)
+    if not _lots_of(target):
+        raise NotFound
+    recall_id = _recall_id(target)
+    try:
+        jobs.insert(
+            recall_id, JobKind.RECALL, {"target": target, "reason": wanted.reason}, by, now, state=JobState.RUNNING
+        )
+    except Lost:
+        job = jobs.job_of(recall_id, PREFIX)
+        if job.state == JobState.DONE:
+            with suppress(Lost):  # somebody else has asked for it at the same moment
+                jobs.move(job, JobState.RUNNING, now)
+    return show(recall_id)
+
+
+def show(recall_id: str) -> RecallView:
+    return _view(jobs.job_of(recall_id, PREFIX))
+
+
+def recent() -> RecallList:
+    """The recalls, the latest asked for first."""
+    found = jobs.latest(JobKind.RECALL, LISTED)
+    return RecallList(recalls=[_view(job) for job in sorted(found, key=lambda job: str(job.asked_at), reverse=True)])
+
+
+def cards(recall_id: str, after: str | None) -> RecalledCards:
+    """The sold cards of a recall and what became of each."""
+    job = jobs.job_of(recall_id, PREFIX)
+    found = making_good.page(str(job.job_id), after or "", LISTED)
+    return RecalledCards(
+        cards=[
+            RecalledCard(
+                card_id=good.card_id,
+                order_id=str(good.order_id),
+                sku=str(good.sku),
+                state=GoodState(good.state).value,
+                replaced_by=good.replaced_by,
+                refund_id=good.refund_id,
+                reason=good.reason,
+            )
+            for good in found
+        ],
+        next_cursor=found[-1].card_id if len(found) == LISTED else None,
+    )
+
+
+def work(job: Job, _: datetime) -> None:
+    """Go on with a recall that this worker has taken up; it returns quietly where the job was taken from it."""
+    try:
+        _Worker(job, {name: int(value) for name, value in job.counts.items()}).run()
+    except Lost:
+        latest = jobs.job_of(str(job.job_id), PREFIX)
+        if (latest.state, latest.attempt) == (job.state, job.attempt):
+            raise  # a conflict that went on for too long: the message comes again
+        logger.info("taken over", job_id=str(job.job_id))
+
+
+class _Kept(NamedTuple):
+    """A card that may stand in for another."""
+
+    card_id: str
+    cost_e6: int
+
+
+@dataclass
+class _Worker:
+    job: Job
+    counts: dict[str, int]
+    shelves: dict[tuple[str, date], list[_Kept]] = field(default_factory=dict)
+    sold_out: set[tuple[str, date]] = field(default_factory=set)
+    recent: set[str] = field(default_factory=set)  # cards of the last look: the index may still show them
+    waiting: bool = False
+
+    @property
+    def recall_id(self) -> str:
+        return str(self.job.job_id)
+
+    def run(self) -> None:
+        if not self.job.cursor:
+            self.counts["before"] = _done(self.counts)
+        found = sorted(_lots_of(self.job.spec["target"]))
+        for lot_id in found:  # from here on no import adds to them, and no replacement is taken from them
+            lot_records.recall(lot_id, self.recall_id)
+        lots = lot_records.lots(found) if found else {}
+        for phase, act in ((FREEZE, self._freeze), (SETTLE, self._settle)):
+            for lot_id in found:
+                if f"{phase} {lot_id}" > self.job.cursor:
+                    act(lots[lot_id])
+                    self._say(f"{phase} {lot_id}", lots=len(found))
+        self._make_good()
+        if self.waiting:
+            # Their orders are on their way to their buyers. `deadlines` sends the job again in two minutes.
+            self._say(f"{MAKE_GOOD} ")
+            return
+        self._finish()
+
+    # --- the unsold first ---
+
+    def _freeze(self, lot: Lot) -> None:
+        """Take every available card from the shelf, many in a transaction; whatever else there is comes later."""
+        waiting: list[Card] = []
+        for chunk in _cards_of(str(lot.lot_id)):
+            waiting += [card for card in chunk if card.state == CardState.AVAILABLE]
+            while len(waiting) >= CARDS:
+                self._mark(lot, waiting[:CARDS], again=False)
+                del waiting[:CARDS]
+        self._mark(lot, waiting, again=False)
+
+    # --- then everything that is known of each card ---
+
+    def _settle(self, lot: Lot) -> None:
+        """No card of the lot is left that could still be sold, and each sold one is on the list."""
+        waiting: list[Card] = []
+        for chunk in _cards_of(str(lot.lot_id)):
+            waiting += [card for card in chunk if _unsettled(card)]
+            while len(waiting) >= CARDS // 2:  # a sold card is two actions
+                self._mark(lot, waiting[: CARDS // 2], again=True)
+                del waiting[: CARDS // 2]
+        self._mark(lot, waiting, again=True)
+
+    def _mark(self, lot: Lot, found: Sequence[Card], *, again: bool) -> None:
+        """Freeze, mark and claim; a card that moved meanwhile is read again, or left to a later phase."""
+        left = list(found)
+        for _ in range(ATTEMPTS):
+            if not left:
+                return
+            try:
+                self._commit(lot, left)
+                return
+            except Lost as lost:
+                if "job" in lost.refused:
+                    raise
+                moved = {name.removeprefix("owed ") for name in lost.refused}
+                left = [card for card in left if card.card_id not in moved]
+                if again and moved:
+                    left += [card for card in inventory.known(moved) if _unsettled(card)]
+                if not moved:
+                    time.sleep(AGAIN * _chance.random())  # a buyer's transaction was in the way
+        if left:
+            raise Busy
+
+    def _commit(self, lot: Lot, found: Sequence[Card]) -> None:
+        counts = dict(self.counts)
+        stocked: dict[str, list[int]] = defaultdict(list)
+        sold: dict[str, list[int]] = defaultdict(list)
+        now = clock.now()
+        with Transaction() as tx:
+            for card in found:
+                card_id, state = str(card.card_id), CardState(card.state)
+                if state is CardState.AVAILABLE:
+                    inventory.freeze(tx, card_id, self.recall_id)
+                    counts["freeze_ms"] = _elapsed_ms(self.job, now)
+                else:
+                    inventory.mark_recalled(tx, card_id, self.recall_id, state)
+                if state is CardState.SOLD:
+                    making_good.owe(tx, self.recall_id, card_id, str(card.order_id), str(card.sku))
+                (sold if state is CardState.SOLD else stocked)[str(card.sku)].append(int(card.cost_e6))
+                name = {CardState.AVAILABLE: "frozen", CardState.HELD: "held", CardState.SOLD: "sold"}[state]
+                counts[name] = counts.get(name, 0) + 1
+            legs = posting.supplier_claim(str(lot.supplier), stocked.items(), sold.items())
+            if legs:
+                by = str(self.job.asked_by)
+                ledger.post(tx, "supplier_claim", legs, now, lot_id=str(lot.lot_id), by=by)
+                counts["claimed_minor"] = counts.get("claimed_minor", 0) + legs[0].amount_minor
+            jobs.advance(tx, self.job, now, counts=counts)
+        self.counts = counts
+
+    # --- then the buyers ---
+
+    def _make_good(self) -> None:
+        phase, _, after = str(self.job.cursor).partition(" ")
+        after = after if phase == MAKE_GOOD else ""
+        done: set[str] = set()
+        while page := making_good.page(self.recall_id, after, LISTED):
+            for good in page:
+                if good.state == GoodState.OPEN and good.order_id not in done:
+                    self._order(str(good.order_id), good.card_id)
+                    done.add(str(good.order_id))
+            after = page[-1].card_id
+            if not self.waiting:
+                self._say(f"{MAKE_GOOD} {after}")
+
+    def _order(self, order_id: str, card_id: str) -> None:
+        """Replace what can be replaced; the money back where the whole order is bad, else a person's task."""
+        losses = 0
+        while losses < ATTEMPTS:
+            order = orders.order_of(order_id)
+            owed = self._owed(order, card_id)
+            by: dict[str, _Kept] = {}
+            try:
+                if order.head.refund_id or order.status in OVER:
+                    self._refunded_before(order, owed)
+                elif order.status not in READABLE:
+                    self.waiting = True
+                elif by := self._stand_ins(order, owed[:PLACES]):
+                    self._replace(order, by)
+                    if len(by) < len(owed):
+                        continue  # the rest, of the order as it is now
+                elif set(order.card_ids) <= set(owed):
+                    self._refund(order, owed)
+                else:
+                    self._ask_a_person(order, owed)
+            except Lost as lost:
+                if "job" in lost.refused:
+                    raise
+                self._put_back(order, by, set(lost.refused))
+                losses += 1
+            else:
+                return
+        raise Busy
+
+    def _owed(self, order: Order, card_id: str) -> list[str]:
+        """The order's cards that this recall still has to make good, `card_id` among them."""
+        if order.card_ids == [card_id]:
+            return [card_id]
+        on_list = making_good.of_cards(self.recall_id, {*order.card_ids, card_id})
+        return sorted(good.card_id for good in on_list if good.state == GoodState.OPEN)
+
+    def _stand_ins(self, order: Order, owed: Sequence[str]) -> dict[str, _Kept]:
+        """Recalled card → the one that takes its place, as far as the shelves go."""
+        line_of = {str(card_id): line for line in order.lines for card_id in line.card_ids}
+        taken: dict[str, _Kept] = {}
+        for card_id in owed:
+            if card_id in line_of and (kept := self._next(line_of[card_id])):
+                taken[card_id] = kept
+        return taken
+
+    def _next(self, line: Line) -> _Kept | None:
+        good_on = clock.shanghai_day(clock.now()) + timedelta(days=int(line.min_days or 0))
+        shelved = self.shelves.setdefault((str(line.sku), good_on), [])
+        if not shelved and (str(line.sku), good_on) not in self.sold_out:
+            shelved += self._look(Need(str(line.sku), SEEN_AT_ONCE, int(line.shards), good_on, shelf.SAFETY))
+            if not shelved:
+                self.sold_out.add((str(line.sku), good_on))
+        return shelved.pop(0) if shelved else None
+
+    def _look(self, need: Need) -> list[_Kept]:
+        """Cards of the shelf, the first to expire first, none of them from a lot that is itself bad."""
+        passed_over, empty = set(self.recent), 0
+        for _ in range(ATTEMPTS):
+            ids = inventory.most(need, _chance, frozenset(passed_over))
+            if not ids:
+                empty += 1
+                if empty == LOOKS:
+                    return []
+                time.sleep(AGAIN)
+                continue
+            seen = {str(card.card_id): card for card in inventory.known(ids)}
+            lots = lot_records.lots(str(card.lot_id) for card in seen.values())
+            sound = [
+                _Kept(card_id, int(seen[card_id].cost_e6))
+                for card_id in ids
+                if seen[card_id].state == CardState.AVAILABLE and lots[str(seen[card_id].lot_id)].state == LotState.OPEN
+            ]
+            if sound:
+                self.recent = set(ids)
+                return sound
+            passed_over.update(ids)
+        return []
+
+    def _replace(self, order: Order, by: Mapping[str, _Kept]) -> None:
+        now, channel = clock.now(), str(order.head.channel)
+        line_of = {str(card_id): line for line in order.lines for card_id in line.card_ids}
+        costs: dict[str, list[int]] = defaultdict(list)
+        counts = self._plus("replaced", len(by))
+        with Transaction() as tx:
+            for card_id, kept in by.items():
+                sku = str(line_of[card_id].sku)
+                inventory.sell(tx, kept.card_id, sku, order.order_id, channel)
+                inventory.replace(tx, card_id, self.recall_id, kept.card_id)
+                making_good.settle(tx, self.recall_id, card_id, GoodState.REPLACED, replaced_by=kept.card_id)
+                costs[sku].append(kept.cost_e6)
+            order_records.exchange(tx, order, {card_id: kept.card_id for card_id, kept in by.items()})
+            ledger.post(
+                tx,
+                "replacement",
+                [leg for sku, many in costs.items() for leg in posting.replaced(sku, many)],
+                now,
+                order_id=order.order_id,
+                channel=channel,
+                provider=str(order.head.provider),
+            )
+            jobs.advance(tx, self.job, now, counts=counts)
+        self.counts = counts
+
+    def _refund(self, order: Order, owed: Sequence[str]) -> None:
+        try:
+            refund_id = after_sales.request(order, REASON, str(self.job.asked_by), clock.now())
+        except NotOpen as refused:
+            self._write_off(order, owed, "skipped", GoodState.SKIPPED, reason=str(refused.facts["order_status"]))
+            return
+        self._write_off(order, owed, "refunded", GoodState.REFUNDED, refund_id=refund_id)
+
+    def _refunded_before(self, order: Order, owed: Sequence[str]) -> None:
+        """The money has gone back: by this recall, whose worker died before it could say so, or for another reason."""
+        refund_id = str(order.head.refund_id) if order.head.refund_id else None
+        if refund_id and payments.refund(refund_id).reason == REASON:
+            self._write_off(order, owed, "refunded", GoodState.REFUNDED, refund_id=refund_id)
+        else:
+            self._write_off(order, owed, "skipped", GoodState.SKIPPED, reason=str(order.status))
+
+    def _ask_a_person(self, order: Order, owed: Sequence[str]) -> None:
+        self._write_off(order, owed, "person", GoodState.PERSON, reason="out_of_stock")
+
+    def _write_off(self, order: Order, owed: Sequence[str], counted: str, state: GoodState, **why: str) -> None:
+        now = clock.now()
+        for start in range(0, len(owed), CARDS):
+            chunk = owed[start : start + CARDS]
+            counts = self._plus(counted, len(chunk))
+
+            def write(tx: Transaction) -> None:
+                for card_id in chunk:  # noqa: B023  # called at once
+                    making_good.settle(tx, self.recall_id, card_id, state, **why)
+                if state is GoodState.REFUNDED:
+                    order_records.tell(tx, order.order_id, Notice.REFUNDED_RECALL)
+                jobs.advance(tx, self.job, now, counts=counts)  # noqa: B023  # called at once
+
+            task = ("make_good", order.order_id, order.order_id) if state is GoodState.PERSON else None
+            _with_task(write, task, now)
+            self.counts = counts
+
+    # --- and the end ---
+
+    def _finish(self) -> None:
+        now = clock.now()
+
+        def write(tx: Transaction) -> None:
+            jobs.move_in(tx, self.job, JobState.DONE, now)
+
+        _with_task(write, ("recall_done", self.recall_id, "-"), now)
+        count("RecallDone")
+        logger.info("recall done", job_id=self.recall_id, counts=self.counts)
+
+    def _say(self, cursor: str, **counts: int) -> None:
+        self.counts.update(counts)
+        jobs.advance_alone(self.job, clock.now(), cursor=cursor, counts=self.counts)
+
+    def _plus(self, name: str, number: int) -> dict[str, int]:
+        return {**self.counts, name: self.counts.get(name, 0) + number}
+
+    def _put_back(self, order: Order, by: Mapping[str, _Kept], gone: set[str]) -> None:
+        """Cards that were meant for an order that has moved are still there for the next one."""
+        for line in order.lines:
+            for (sku, _), shelved in self.shelves.items():
+                if sku == line.sku:
+                    shelved += [by[card] for card in line.card_ids if card in by and by[card].card_id not in gone]
+
+
+def _with_task(write: Callable[[Transaction], None], task: tuple[str, str, str] | None, now: datetime) -> None:
+    """Write, and open a person's task with it, unless that is open already."""
+    if task:
+        try:
+            with Transaction() as tx:
+                write(tx)
+                staff.open_task(tx, *task, now)
+            count("TaskOpened")
+            return
+        except Lost as lost:
+            if set(lost.failed) != {"task"}:
+                raise
+    with Transaction() as tx:
+        write(tx)
+
+
+def _cards_of(lot_id: str) -> Iterator[list[Card]]:
+    """All cards of a lot as they are now, a hundred at a time, several such reads at once."""
+    with ThreadPoolExecutor(READ_AT_ONCE) as pool:
+        shards = pool.map(lambda shard: inventory.cards_of_lot(lot_id, shard), range(inventory.LOT_SHARDS))
+        ids = [card_id for shard in shards for card_id in shard]
+        chunks = [ids[start : start + LIMIT] for start in range(0, len(ids), LIMIT)]
+        for start in range(0, len(chunks), READ_AT_ONCE):
+            yield from pool.map(inventory.known, chunks[start : start + READ_AT_ONCE])
+
+
+def _unsettled(card: Card) -> bool:
+    return not card.recall_id and card.state in {CardState.AVAILABLE, CardState.HELD, CardState.SOLD}
+
+
+def _target(wanted: AskRecall) -> dict[str, str]:
+    """What is to be recalled, in its one form; days are business days, in Shanghai, and both belong to the period."""
+    period = (wanted.supplier, wanted.from_, wanted.to)
+    ways = [wanted.lot_id is not None, wanted.purchase_id is not None, any(one is not None for one in period)]
+    if ways.count(True) != 1:
+        raise InvalidRequest(fields=[{"field": "", "reason": "one_of_lot_purchase_or_supplier_and_period"}])
+    if wanted.lot_id is not None:
+        return {"lot_id": wanted.lot_id}
+    if wanted.purchase_id is not None:
+        return {"purchase_id": wanted.purchase_id}
+    if wanted.supplier is None or wanted.from_ is None or wanted.to is None or wanted.from_ > wanted.to:
+        raise InvalidRequest(fields=[{"field": "from", "reason": "supplier_and_period"}])
+    return {"supplier": wanted.supplier, "from": wanted.from_.isoformat(), "to": wanted.to.isoformat()}
+
+
+def _lots_of(target: Mapping[str, str]) -> list[str]:
+    if "lot_id" in target:
+        return [str(lot_records.lot_of(target["lot_id"]).lot_id)]
+    if "purchase_id" in target:
+        return lot_records.of_purchase(target["purchase_id"])
+    start, last = date.fromisoformat(target["from"]), date.fromisoformat(target["to"])
+    midnight = time_of_day(tzinfo=clock.SHANGHAI)
+    return lot_records.of_supplier(
+        target["supplier"], datetime.combine(start, midnight), datetime.combine(last, midnight) + timedelta(days=1)
+    )
+
+
+def _recall_id(target: Mapping[str, str]) -> str:
+    """The same target has the same recall, whoever asks for it and how often."""
+    digest = hashlib.sha256("\n".join(f"{name}={target[name]}" for name in sorted(target)).encode()).digest()
+    letters = base64.b32hexencode(digest).decode().lower()[:26]
+    return f"{PREFIX}_{letters.translate(_CROCKFORD)}"
+
+
+_CROCKFORD = str.maketrans("0123456789abcdefghijklmnopqrstuv", "0123456789abcdefghjkmnpqrstvwxyz")
+
+
+def _elapsed_ms(job: Job, now: datetime) -> int:
+    started = clock.parse(str(job.started_at))
+    return max(0, round((now - started).total_seconds() * 1000))
+
+
+def _done(counts: Mapping[str, int]) -> int:
+    """Cards that were frozen, marked or listed, and those made good: how much of the work is behind."""
+    return sum(counts.get(name, 0) for name in ("frozen", "held", "sold", *SETTLED))
+
+
+def _view(job: Job) -> RecallView:
+    counts: defaultdict[str, int] = defaultdict(int, {name: int(value) for name, value in job.counts.items()})
+    ended = clock.parse(str(job.ended_at)) if job.ended_at else clock.now()
+    seconds = max(_elapsed_ms(job, ended) / 1000, 0.001)
+    settled = sum(counts[name] for name in SETTLED)
+    return RecallView(
+        recall_id=str(job.job_id),
+        state=str(job.state),
+        target=dict(job.spec["target"]),
+        reason=str(job.spec["reason"]),
+        asked_by=str(job.asked_by),
+        asked_at=str(job.asked_at),
+        started_at=str(job.started_at),
+        ended_at=job.ended_at,
+        lots=counts["lots"],
+        frozen=counts["frozen"],
+        held=counts["held"],
+        sold=counts["sold"],
+        replaced=counts["replaced"],
+        refunded=counts["refunded"],
+        for_a_person=counts["person"],
+        skipped=counts["skipped"],
+        open=counts["sold"] - settled,
+        claimed=Amount(amount_minor=counts["claimed_minor"], currency="CNY"),
+        frozen_after_ms=counts["freeze_ms"],
+        cards_per_second=round((_done(counts) - counts["before"]) / seconds),
+    )
