@@ -121,7 +121,6 @@ class Line(records.Record):
     shards = NumberAttribute(default=1)
     min_days = NumberAttribute(null=True)
     aside = UnicodeAttribute(null=True)
-    replaced = NumberAttribute(default=0)  # cards that a recall took and that others stand in for
     card_ids: ListAttribute[Any] = ListAttribute(of=UnicodeAttribute)
 
     @property
