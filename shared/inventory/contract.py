@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Base64Bytes, Field
+from pydantic import Base64Bytes, Field, model_validator
 
 from shared.kernel.http import Shape
 
@@ -35,3 +35,164 @@ class CardImportReport(Shape):
     refused: list[RefusedRow]
     skipped: int
     lots: list[str]
+
+
+Reason = Annotated[str, Field(min_length=3, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$")]
+"""Why somebody wants to see or to destroy; it is kept for ever, beside his name."""
+
+
+class Page(Shape):
+    """cursor: the `next_cursor` of the page before."""
+
+    cursor: Annotated[str, Field(pattern=r"^view_[0-9a-z]{26}$")] | None = None
+
+
+class LookView(Shape):
+    """A look at a code; `viewer` is ``buyer`` or the name of a member of staff."""
+
+    view_id: str
+    card_id: str
+    viewer: str
+    at: str
+    reason: str
+    order_id: str | None
+    export_id: str | None
+
+
+class LookList(Shape):
+    views: list[LookView]
+    next_cursor: str | None
+
+
+class CardLot(Shape):
+    lot_id: str
+    label: str
+    supplier: str
+    purchase_id: str | None
+    state: str
+    received_at: str
+
+
+class CardOrder(Shape):
+    """contact: masked."""
+
+    order_id: str
+    status: str
+    contact: str
+    channel: str
+
+
+class CardView(Shape):
+    """A card as staff may see it; `views` are the latest looks at its code, `next_cursor` leads to older ones."""
+
+    card_id: str
+    sku: str
+    state: str
+    mask: str | None
+    expires_on: str | None
+    channel: str | None
+    recall_id: str | None
+    replaced_by: str | None
+    lot: CardLot
+    order: CardOrder | None
+    views: list[LookView]
+    next_cursor: str | None
+
+
+class RevealCard(Shape):
+    reason: Reason
+
+
+class RevealedCode(Shape):
+    card_id: str
+    sku: str
+    code: str
+    number: str | None
+    expires_on: str | None
+
+
+class RequestExport(Shape):
+    """The cards of a lot, or those of a SKU in one state."""
+
+    lot_id: Annotated[str, Field(pattern=r"^lot_[0-9a-z]{26}$")] | None = None
+    sku: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    state: Literal["available", "held", "sold", "frozen", "expired", "void"] | None = None
+    reason: Reason
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.lot_id is None) == (self.sku is None) or (self.sku is None) != (self.state is None):
+            raise ValueError("either lot_id, or sku and state")
+        return self
+
+
+class ExportView(Shape):
+    """What was asked for and how far it is. `file_until`: when the file is deleted at the latest, opened or not."""
+
+    export_id: str
+    state: str
+    lot_id: str | None
+    sku: str | None
+    card_state: str | None
+    reason: str
+    asked_by: str
+    asked_at: str
+    decided_by: str | None
+    ended_at: str | None
+    cards: int | None
+    opened: bool
+    file_until: str | None
+    failed: WhyFailed | None
+
+
+class ExportList(Shape):
+    exports: list[ExportView]
+
+
+class ExportSecret(Shape):
+    """Shown once. The file is a ZIP under AES-256; the link ends before `url_until`."""
+
+    export_id: str
+    password: str
+    url: str
+    url_until: str
+
+
+class WhyFailed(Shape):
+    code: str
+    zh: str
+    en: str
+
+
+class Rotate(Shape):
+    """lot: a new data key for one lot. wrapping: all data keys are wrapped anew. pepper: new fingerprints."""
+
+    what: Literal["lot", "wrapping", "pepper"]
+    lot_id: Annotated[str, Field(pattern=r"^lot_[0-9a-z]{26}$")] | None = None
+
+    @model_validator(mode="after")
+    def _lot_named(self) -> Self:
+        if (self.what == "lot") != (self.lot_id is not None):
+            raise ValueError("lot_id belongs to lot, and to nothing else")
+        return self
+
+
+class DestroyLot(Shape):
+    reason: Reason
+
+
+class KeyJobView(Shape):
+    """A change of keys or the destruction of a lot; `counts` say how many cards or lots are done."""
+
+    job_id: str
+    what: Literal["lot_key", "wrapping", "pepper", "destruction"]
+    state: str
+    lot_id: str | None
+    reason: str | None
+    asked_by: str
+    asked_at: str
+    approved_by: str | None
+    started_at: str | None
+    ended_at: str | None
+    counts: dict[str, int]
+    failed: WhyFailed | None
