@@ -5,7 +5,7 @@ import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from types import MappingProxyType
@@ -87,6 +87,13 @@ class Stream(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
+class Seen(Protocol):
+    """What remembers digests: a set, or something that does so outside of memory."""
+
+    def __contains__(self, digest: object, /) -> bool: ...
+    def add(self, digest: bytes, /) -> None: ...
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Card:
     """A row that may enter the stock, unless the stock knows its identity already."""
@@ -115,10 +122,22 @@ class Card:
         return f"Card(line={self.line}, sku={self.sku!r}, code={codes.mask(self.code)!r})"
 
 
+class Cells(NamedTuple):
+    """A row as it came, for the person who has to mend it: a line that could not be taken apart is all in `code`."""
+
+    code: str
+    number: str | None = None
+    sku: str = ""
+    expires_on: str = ""
+    cost: str = ""
+    lot: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     line: int
     reason: str
+    cells: Cells = field(default=Cells(""), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +149,11 @@ class Skipped:
 Row = Card | Refused | Skipped
 
 
-class _Fields(NamedTuple):
-    code: str
-    number: str | None = None
-    sku: str = ""
-    expires_on: str = ""
-    cost: str = ""
-    lot: str = ""
-
-
 _BLOCK_BYTES: Final = 64 * 1024
 _LINE_BYTES_MAX: Final = 16 * 1024  # ten times what a number, a code and a row of columns can need
+_SHOWN_BYTES: Final = 1024  # of a line that is given back to be mended
 _LOT_CHARACTERS_MAX: Final = 64
+_NO_NUMBER: Final = {"无", "none"}
 _GROUP_MAX: Final = 6  # codes are printed in groups of three to six; a card number is longer
 
 _COLUMNS: Final = {
@@ -177,6 +189,7 @@ def read(
     as_of: date,
     sku_days: Mapping[str, int | None],
     shape: Shape | None = None,
+    seen: Seen | None = None,
 ) -> Iterator[Row]:
     """Yield a Card, Refused or Skipped for each line that is not blank or the header; no content makes it raise.
 
@@ -185,14 +198,15 @@ def read(
     holds; without it, the first 64 KiB decide for the whole file, so that a lost password cannot pass for a code.
 
     Repeats within the file are refused here; those the stock knows are the caller's business. One line is held at a
-    time, and 16 bytes for each card seen.
+    time; `seen` remembers 16 bytes for each card, or twice as many where it has a number.
     """
     stream = io.BytesIO(file) if isinstance(file, bytes) else file
     head = stream.read(_BLOCK_BYTES)
     encodings = _encodings(head)
-    fields_of: Callable[[str], _Fields] | None = None
-    seen: set[bytes] = set()
+    fields_of: Callable[[str], Cells] | None = None
+    seen = set() if seen is None else seen
     for line, raw in _lines(head, stream):
+        cells = None
         try:
             text = _decoded(raw, encodings)
             bare = codes.shown(text)
@@ -205,10 +219,11 @@ def read(
                 fields_of, is_header = _layout(text, file_name, shape, head, encodings)
                 if is_header:
                     continue
-            card = _card(line, fields_of(text), sku, as_of, sku_days)
+            cells = fields_of(text)
+            card = _card(line, cells, sku, as_of, sku_days)
             _refuse_repeats(card, seen)
         except Unfit as unfit:
-            yield Refused(line, unfit.reason)
+            yield Refused(line, unfit.reason, cells or Cells(_shortened(raw, encodings)))
             if unfit.reason == "bad_header":
                 return  # without knowing the columns, every further row would be a guess
         else:
@@ -264,12 +279,19 @@ def _decoded(raw: bytes, encodings: tuple[str, str]) -> str:
     raise Unfit("bad_encoding")
 
 
+def _shortened(raw: bytes, encodings: tuple[str, str]) -> str:
+    try:
+        return _decoded(raw[:_SHOWN_BYTES], encodings)
+    except Unfit:
+        return raw[:_SHOWN_BYTES].decode(encodings[0], "replace")
+
+
 # From lines to fields
 
 
 def _layout(
     first: str, file_name: str, shape: Shape | None, head: bytes, encodings: tuple[str, str]
-) -> tuple[Callable[[str], _Fields], bool]:
+) -> tuple[Callable[[str], Cells], bool]:
     """How to take the fields from a line, and whether the first line is a header."""
     for delimiter in _DELIMITERS:
         columns = [_COLUMNS.get(_key(cell)) for cell in _trimmed(_cells(first, delimiter))]
@@ -302,12 +324,12 @@ def _trimmed(cells: list[str], wanted: int = 1) -> list[str]:
     return cells
 
 
-def _table(columns: list[str | None], delimiter: str, shape: Shape | None) -> Callable[[str], _Fields]:
+def _table(columns: list[str | None], delimiter: str, shape: Shape | None) -> Callable[[str], Cells]:
     names = [name for name in columns if name is not None]
     if len(names) < len(columns) or len(set(names)) < len(names) or "code" not in names:
         raise Unfit("bad_header")
 
-    def fields(text: str) -> _Fields:
+    def fields(text: str) -> Cells:
         cells = _trimmed(_cells(text, delimiter), len(names))
         if len(cells) > len(names):
             raise Unfit("extra_column")
@@ -315,7 +337,7 @@ def _table(columns: list[str | None], delimiter: str, shape: Shape | None) -> Ca
             raise Unfit("missing_column")
         found = dict(zip(names, cells, strict=True))
         found.pop("remark", None)
-        row = _Fields(**found)
+        row = Cells(**found)
         if row.number is None:
             if shape == "number_password":
                 number, code = _number_and_code(codes.shown(row.code), shape)
@@ -327,10 +349,10 @@ def _table(columns: list[str | None], delimiter: str, shape: Shape | None) -> Ca
     return fields
 
 
-def _text(shape: Shape | None) -> Callable[[str], _Fields]:
-    def fields(text: str) -> _Fields:
+def _text(shape: Shape | None) -> Callable[[str], Cells]:
+    def fields(text: str) -> Cells:
         number, code = _number_and_code(codes.shown(text), shape)
-        return _Fields(code, number)
+        return Cells(code, number)
 
     return fields
 
@@ -396,19 +418,20 @@ def _parts_by_blanks(text: str, shape: Shape | None) -> list[str]:
 # From fields to cards
 
 
-def _card(line: int, fields: _Fields, sku: str | None, as_of: date, sku_days: Mapping[str, int | None]) -> Card:
+def _card(line: int, fields: Cells, sku: str | None, as_of: date, sku_days: Mapping[str, int | None]) -> Card:
     row_sku = codes.shown(fields.sku) or sku
     if sku is not None and row_sku != sku:
         raise Unfit("other_sku")
     if row_sku is None or row_sku not in sku_days:
         raise Unfit("unknown_sku")
+    number = None if fields.number is None or codes.shown(fields.number).lower() in _NO_NUMBER else fields.number
     return Card(
         line=line,
         sku=row_sku,
         code=codes.shown(fields.code),
-        number=None if fields.number is None else codes.shown(fields.number),
+        number=None if number is None else codes.shown(number),
         normal=codes.normal(fields.code),
-        normal_number=None if fields.number is None else codes.normal(fields.number),
+        normal_number=None if number is None else codes.normal(number),
         expires_on=_expiry(codes.shown(fields.expires_on), as_of, sku_days[row_sku]),
         cost_e6=_cost_e6(codes.shown(fields.cost)),
         lot=_lot(codes.shown(fields.lot)),
@@ -448,13 +471,15 @@ def _lot(text: str) -> str | None:
     return text
 
 
-def _refuse_repeats(card: Card, seen: set[bytes]) -> None:
+def _refuse_repeats(card: Card, seen: Seen) -> None:
     whole, identity = _digest(card.whole), _digest(card.identity)
     if whole in seen:
         raise Unfit("duplicate_in_file")
-    if identity in seen:
-        raise Unfit("number_conflict")
-    seen.update((whole, identity))
+    if identity != whole:
+        if identity in seen:
+            raise Unfit("number_conflict")
+        seen.add(identity)
+    seen.add(whole)
 
 
 def _digest(text: str) -> bytes:

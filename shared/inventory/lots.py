@@ -134,6 +134,15 @@ def of_purchase(purchase_id: str) -> list[str]:
     return [str(lot.lot_id) for lot in Lot.by_purchase.query(purchase_id)]
 
 
+def undo(lot_id: str) -> bool:
+    """Say that a lot was taken back, so that its codes may come in again; False if it was recalled or destroyed."""
+    try:
+        records.update(Lot(lot_id), [Lot.state.set(LotState.UNDONE)], Lot.state.is_in(LotState.OPEN, LotState.UNDONE))
+    except records.Lost:
+        return False
+    return True
+
+
 def recall(lot_id: str, recall_id: str) -> None:
     """Say that a lot was found bad. One that was undone or destroyed stays what it is; again changes nothing."""
     with suppress(records.Lost):

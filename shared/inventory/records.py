@@ -129,22 +129,35 @@ def new_card(
     )
 
 
-def stock(tx: records.Transaction, card: Card, fingerprints: Sequence[str], wholes: Sequence[str]) -> None:
+def stock(
+    tx: records.Transaction,
+    card: Card,
+    fingerprints: Sequence[str],
+    wholes: Sequence[str],
+    instead_of: Sequence[str] = (),
+) -> None:
     """Add a card and the fingerprints that refuse its like for ever; the part that loses is named by the card's id.
 
     fingerprints, wholes: of its identity and of all of it, one for each pepper. The part ``lot {lot_id}`` loses once
-    the lot was recalled or destroyed, or has got another key than the card was sealed with.
+    the lot was recalled or destroyed, or has got another key than the card was sealed with. instead_of: cards of an
+    import that was undone, whose fingerprints this one takes over.
     """
+    theirs = Fingerprint.card_id.is_in(*instead_of) if instead_of else None
     lots.sealed_with(tx, str(card.lot_id), int(card.key_version))
     for fingerprint, whole in zip(fingerprints, wholes, strict=True):
-        tx.insert(str(card.card_id), Fingerprint(fingerprint, card_id=card.card_id, whole=whole))
+        tx.insert(str(card.card_id), Fingerprint(fingerprint, card_id=card.card_id, whole=whole), theirs)
     tx.insert(f"card {card.card_id}", card)
 
 
-def stored_wholes(fingerprints: Sequence[str]) -> dict[str, str]:
-    """What is known under these fingerprints: fingerprint → keyed hash of the whole."""
+class Known(NamedTuple):
+    card_id: str
+    whole: str  # keyed hash
+
+
+def stored(fingerprints: Sequence[str]) -> dict[str, Known]:
+    """What is known under these fingerprints."""
     return {
-        str(found.fingerprint): str(found.whole)
+        str(found.fingerprint): Known(str(found.card_id), str(found.whole))
         for found in Fingerprint.batch_get(list(fingerprints), consistent_read=True)
     }
 

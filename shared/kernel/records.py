@@ -75,10 +75,10 @@ class Transaction:
     def __len__(self) -> int:
         return sum(map(len, self._parts.values()))
 
-    def insert(self, name: str, record: Model) -> None:
-        """Put an item that must not exist yet."""
+    def insert(self, name: str, record: Model, or_if: Condition | None = None) -> None:
+        """Put an item that must not exist yet, or of which `or_if` holds."""
         absent = getattr(type(record), str(record._hash_keyname)).does_not_exist()
-        self._add("put", name, lambda tx: tx.save(record, absent))
+        self._add("put", name, lambda tx: tx.save(record, absent if or_if is None else absent | or_if))
 
     def update(self, name: str, record: Model, actions: Sequence[Action], condition: Condition | None = None) -> None:
         self._add("update", name, lambda tx: tx.update(record, list(actions), condition))

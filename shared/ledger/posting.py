@@ -101,9 +101,15 @@ def delivered(lines: Iterable[Line]) -> tuple[Leg, ...]:
     return balanced(legs)
 
 
-def lot_bought(supplier: str, sku: str, costs_e6: Sequence[int], currency: str = "CNY") -> tuple[Leg, ...]:
-    """Cards came into stock: we owe their exact sum, they stand in stock at whole cents each."""
-    stocked, owed = sum(map(minor_from_e6, costs_e6)), minor_from_e6(sum(costs_e6))
+def lot_bought(
+    supplier: str, sku: str, costs_e6: Sequence[int], currency: str = "CNY", before_e6: int = 0
+) -> tuple[Leg, ...]:
+    """Cards came into stock: we owe their exact sum, they stand in stock at whole cents each.
+
+    before_e6: what the same delivery has cost so far, so that its parts add up to the sum of the whole, to the cent.
+    """
+    stocked = sum(map(minor_from_e6, costs_e6))
+    owed = minor_from_e6(before_e6 + sum(costs_e6)) - minor_from_e6(before_e6)
     return balanced(
         [
             Leg(accounts.INVENTORY, stocked, currency, sku, len(costs_e6)),

@@ -112,7 +112,7 @@ def _store(chunk: Sequence[card_files.Card], under_way: _Import) -> None:
 
 def _new_ones(chunk: Sequence[card_files.Card], under_way: _Import) -> Iterable[card_files.Card]:
     fingerprints = [_fingerprints(row.identity) for row in chunk]
-    stored = inventory.stored_wholes([one for several in fingerprints for one in several])
+    stored = {one: known.whole for one, known in inventory.stored([x for y in fingerprints for x in y]).items()}
     for row, several in zip(chunk, fingerprints, strict=True):
         known = {stored[one] for one in several if one in stored}
         if not known:
