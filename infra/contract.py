@@ -203,6 +203,11 @@ def openapi() -> Json:
                     "scheme": "bearer",
                     "description": "The access_token given when the order was placed.",
                 },
+                "channel": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The key that was shown when the channel, or a further key of it, was created.",
+                },
                 "operator": {
                     "type": "http",
                     "scheme": "bearer",

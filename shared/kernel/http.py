@@ -124,7 +124,8 @@ def answers(
 ) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
     """Turn a function of plain values into a Chalice view.
 
-    secured: None, ``buyer`` (Bearer access token, checked by the step) or ``operator`` (proved by the authorizer).
+    secured: None, ``buyer`` (Bearer access token) or ``channel`` (Bearer key), both checked by the step, or
+    ``operator`` (proved by the authorizer).
     permission: who of the operators may call; it implies ``operator``.
     """
     secured = "operator" if permission else secured

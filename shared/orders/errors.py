@@ -65,6 +65,14 @@ class NotOpen(Refusal):
     en = "The order is {order_status}; this cannot be done any more."
 
 
+class AmountDiffers(Refusal):
+    """facts: total_minor, currency."""
+
+    code, status = "amount_differs", 422
+    zh = "金额与订单不符，应为 {total_minor}（{currency} 最小单位）。"
+    en = "The amount is not the order's, which is {total_minor} minor units of {currency}."
+
+
 class NotDelivered(Refusal):
     """facts: order_status."""
 
