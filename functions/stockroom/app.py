@@ -1,13 +1,16 @@
 """HTTP: stock, lots, imports, recalls <- operators."""
 
-from shared.catalog.errors import NotForSale, UnknownSku
+from shared.catalog.contract import SetTerms, TermsView
+from shared.catalog.errors import FloorAboveQuota, NoStockToShare, NotForSale, UnknownSku
+from shared.channels.contract import ChannelList, CreateChannel, KeyView, NewKey
+from shared.channels.errors import ChannelTaken, TooManyChannels, TooManyKeys, UnknownChannel
 from shared.jobs.contract import CreateImport, ImportCreated, ImportList, ImportView
 from shared.jobs.errors import CardsGone, KeyReused, NotUndone, RecalledMeanwhile, WrongJobState
 from shared.kernel import clock
 from shared.kernel.errors import Busy, NotFound
 from shared.kernel.http import Caller, answers, door, entry
 from shared.staff.permissions import may
-from shared.steps import imports
+from shared.steps import channels, imports, stock_terms
 
 app = door("stockroom")
 
@@ -69,6 +72,59 @@ def cancel_import(job_id: str, caller: Caller) -> ImportView:
 def undo_import(job_id: str, caller: Caller) -> ImportView:
     """Take a whole import back out of stock while none of it is held or sold."""
     return imports.undo(job_id, caller, clock.now())
+
+
+@app.route("/console/skus/{sku}/terms")
+@answers(TermsView, permission=may("cards.read"), refusals=(UnknownSku,))
+def show_terms(sku: str) -> TermsView:
+    """Show how a SKU's stock is shared out, and what lies aside now."""
+    return stock_terms.show(sku)
+
+
+@app.route("/console/skus/{sku}/terms", methods=["POST"])
+@answers(
+    TermsView,
+    takes=SetTerms,
+    permission=may("stock.write"),
+    refusals=(UnknownSku, UnknownChannel, NoStockToShare, FloorAboveQuota, Busy),
+)
+def set_terms(sku: str, body: SetTerms, caller: Caller) -> TermsView:
+    """Share a SKU's stock out anew: what is left out means no limit, whatever was set before."""
+    return stock_terms.set_terms(sku, body, caller.name, clock.now())
+
+
+@app.route("/console/channels")
+@answers(ChannelList, permission=may("cards.read"))
+def list_channels() -> ChannelList:
+    """List who else sells from our stock."""
+    return channels.show_all()
+
+
+@app.route("/console/channels", methods=["POST"])
+@answers(
+    NewKey,
+    status=201,
+    takes=CreateChannel,
+    permission=may("channels.write"),
+    refusals=(ChannelTaken, TooManyChannels, Busy),
+)
+def create_channel(body: CreateChannel, caller: Caller) -> NewKey:
+    """Create a channel; its key is shown this once."""
+    return channels.create(body, caller.name, clock.now())
+
+
+@app.route("/console/channels/{channel}/keys", methods=["POST"])
+@answers(NewKey, status=201, permission=may("channels.write"), refusals=(NotFound, TooManyKeys, Busy))
+def create_channel_key(channel: str, caller: Caller) -> NewKey:
+    """Create a second key, to take the place of the first; it is shown this once."""
+    return channels.add_key(channel, caller.name, clock.now())
+
+
+@app.route("/console/channels/{channel}/keys/{key_id}/revoke", methods=["POST"])
+@answers(KeyView, permission=may("channels.write"), refusals=(NotFound, Busy))
+def revoke_channel_key(channel: str, key_id: str, caller: Caller) -> KeyView:
+    """Make a key worthless within a minute."""
+    return channels.revoke(channel, key_id, caller.name, clock.now())
 
 
 handler = entry(app)
