@@ -19,16 +19,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from random import Random
-from typing import Any
 
 import pytest
-from botocore.client import BaseClient
-from botocore.exceptions import ClientError
 from pynamodb.connection import Connection
 
 from tests.bench import meter, world
 from tests.bench.meter import Meter
 from tests.bench.report import Facts, Part, Row
+from tests.conflicts import conflicts
 
 # isort: split
 # Only now: the world names the tables, and records take their names when they are imported.
@@ -173,7 +171,7 @@ def _rush(buyers: int, sales: int, shop: Shelf | Counter) -> Rush:
                 with rush.lock:
                     rush.sold, rush.lost = rush.sold + 1, rush.lost + lost
 
-        with _conflicts(), ThreadPoolExecutor(buyers) as crowd:
+        with conflicts(ROUND_TRIP), ThreadPoolExecutor(buyers) as crowd:
             began = time.perf_counter()
             list(crowd.map(buy, range(buyers)))
             rush.seconds = time.perf_counter() - began
@@ -201,39 +199,6 @@ def _many_connections(count: int) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(records, "_connection", connection)
-        yield
-
-
-@contextmanager
-def _conflicts() -> Iterator[None]:
-    """From here on a transaction that meets another one on an item is refused, as AWS does it."""
-    original, under_way, lock = BaseClient._make_api_call, set[str](), threading.Lock()
-
-    def meet(client: BaseClient, operation: str, given: dict[str, Any]) -> Any:
-        time.sleep(ROUND_TRIP / 2)
-        if operation != "TransactWriteItems":
-            time.sleep(ROUND_TRIP / 2)
-            return original(client, operation, given)
-        # An item that is put is a new one: nobody else knows its key.
-        items = [str(action.get("Key")) for one in given["TransactItems"] for action in one.values()]
-        mine = {item for item in items if item != "None"}
-        with lock:
-            met = mine & under_way
-            if not met:
-                under_way.update(mine)
-        time.sleep(ROUND_TRIP / 2)
-        if met:
-            reasons = [{"Code": "TransactionConflict" if item in met else "None"} for item in items]
-            error = {"Error": {"Code": "TransactionCanceledException", "Message": ""}, "CancellationReasons": reasons}
-            raise ClientError(error, operation)
-        try:
-            return original(client, operation, given)
-        finally:
-            with lock:
-                under_way.difference_update(mine)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BaseClient, "_make_api_call", meet)
         yield
 
 

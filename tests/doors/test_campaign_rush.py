@@ -8,10 +8,12 @@ from random import Random
 
 import pytest
 
+from tests.conflicts import conflicts
 from tests.crowd import SCALE, SEEDS, Crowd, Person, at_once, crowded
 
 SKU = "V001"
-BUYERS, CARDS = 25 * max(SCALE, 2), 5 * max(SCALE, 2)  # 500 on 100 in a soak
+BUYERS, CARDS = 25 * max(SCALE, 4), 5 * max(SCALE, 4)  # 500 on 100 in a soak
+ROUND_TRIP = 0.004  # seconds
 WAVES = 8  # times that people come again before something must be wrong
 LOSING = {"out_of_stock", "hold_limit", "busy", "order_not_open"}  # the last: paid before it could be cancelled
 
@@ -52,7 +54,8 @@ def test_more_buyers_than_cards_buy_every_card_and_each_of_them_once(
 
             coming: list[Person | None] = [*people, None, None]
             Random(f"{seed} {wave}").shuffle(coming)
-            at_once(visit, coming)
+            with conflicts(ROUND_TRIP):
+                at_once(visit, coming)
             crowd.settle()
             let_run_out(crowd)
             crowd.settle()
