@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -38,8 +38,8 @@ from shared.kernel.records import LIMIT, Lost, Transaction
 from shared.kernel.telemetry import count, logger
 from shared.ledger import posting
 from shared.ledger import records as ledger
-from shared.orders import making_good as order_records
 from shared.orders import records as orders
+from shared.orders import telling
 from shared.orders.errors import NotOpen
 from shared.orders.notices import Notice
 from shared.orders.records import Line, Order
@@ -120,9 +120,12 @@ def cards(recall_id: str, after: str | None) -> RecalledCards:
     )
 
 
-def work(job: Job, _: datetime) -> None:
-    """Go on with a recall that this worker has taken up; it returns quietly where the job was taken from it."""
+def work(job: Job, now: datetime) -> None:
+    """Go on with a recall where the last worker stopped; it returns quietly where the job is taken from it."""
+    if job.state != JobState.RUNNING:
+        return
     try:
+        jobs.take_up(job, now)
         _Worker(job, {name: int(value) for name, value in job.counts.items()}).run()
     except Lost:
         latest = jobs.job_of(str(job.job_id), PREFIX)
@@ -144,7 +147,7 @@ class _Worker:
     counts: dict[str, int]
     shelves: dict[tuple[str, date], list[_Kept]] = field(default_factory=dict)
     sold_out: set[tuple[str, date]] = field(default_factory=set)
-    recent: set[str] = field(default_factory=set)  # cards of the last look: the index may still show them
+    taken: deque[str] = field(default_factory=lambda: deque(maxlen=2 * SEEN_AT_ONCE))  # the index may still show them
     waiting: bool = False
 
     @property
@@ -279,7 +282,7 @@ class _Worker:
             except Lost as lost:
                 if "job" in lost.refused:
                     raise
-                self._put_back(order, by, set(lost.refused))
+                self._put_back(by, set(lost.refused))
                 losses += 1
             else:
                 return
@@ -308,11 +311,14 @@ class _Worker:
             shelved += self._look(Need(str(line.sku), SEEN_AT_ONCE, int(line.shards), good_on, shelf.SAFETY))
             if not shelved:
                 self.sold_out.add((str(line.sku), good_on))
-        return shelved.pop(0) if shelved else None
+        if not shelved:
+            return None
+        self.taken.append(shelved[0].card_id)
+        return shelved.pop(0)
 
     def _look(self, need: Need) -> list[_Kept]:
         """Cards of the shelf, the first to expire first, none of them from a lot that is itself bad."""
-        passed_over, empty = set(self.recent), 0
+        passed_over, empty = set(self.taken), 0
         for _ in range(ATTEMPTS):
             ids = inventory.most(need, _chance, frozenset(passed_over))
             if not ids:
@@ -329,7 +335,6 @@ class _Worker:
                 if seen[card_id].state == CardState.AVAILABLE and lots[str(seen[card_id].lot_id)].state == LotState.OPEN
             ]
             if sound:
-                self.recent = set(ids)
                 return sound
             passed_over.update(ids)
         return []
@@ -346,7 +351,8 @@ class _Worker:
                 inventory.replace(tx, card_id, self.recall_id, kept.card_id)
                 making_good.settle(tx, self.recall_id, card_id, GoodState.REPLACED, replaced_by=kept.card_id)
                 costs[sku].append(kept.cost_e6)
-            order_records.exchange(tx, order, {card_id: kept.card_id for card_id, kept in by.items()})
+            orders.exchange(tx, order, {card_id: kept.card_id for card_id, kept in by.items()})
+            telling.tell(tx, order.head, Notice.REPLACED)
             ledger.post(
                 tx,
                 "replacement",
@@ -379,21 +385,22 @@ class _Worker:
         self._write_off(order, owed, "person", GoodState.PERSON, reason="out_of_stock")
 
     def _write_off(self, order: Order, owed: Sequence[str], counted: str, state: GoodState, **why: str) -> None:
-        now = clock.now()
         for start in range(0, len(owed), CARDS):
-            chunk = owed[start : start + CARDS]
-            counts = self._plus(counted, len(chunk))
+            self._write_some_off(order, owed[start : start + CARDS], counted, state, **why)
 
-            def write(tx: Transaction) -> None:
-                for card_id in chunk:  # noqa: B023  # called at once
-                    making_good.settle(tx, self.recall_id, card_id, state, **why)
-                if state is GoodState.REFUNDED:
-                    order_records.tell(tx, order.order_id, Notice.REFUNDED_RECALL)
-                jobs.advance(tx, self.job, now, counts=counts)  # noqa: B023  # called at once
+    def _write_some_off(self, order: Order, owed: Sequence[str], counted: str, state: GoodState, **why: str) -> None:
+        now, counts = clock.now(), self._plus(counted, len(owed))
+        head = orders.head_of(order.order_id) if state is GoodState.REFUNDED else None
 
-            task = ("make_good", order.order_id, order.order_id) if state is GoodState.PERSON else None
-            _with_task(write, task, now)
-            self.counts = counts
+        def write(tx: Transaction) -> None:
+            for card_id in owed:
+                making_good.settle(tx, self.recall_id, card_id, state, **why)
+            if head:
+                telling.tell(tx, head, Notice.REFUNDED_RECALL)
+            jobs.advance(tx, self.job, now, counts=counts)
+
+        _with_task(write, ("make_good", order.order_id, order.order_id) if state is GoodState.PERSON else None, now)
+        self.counts = counts
 
     # --- and the end ---
 
@@ -414,12 +421,13 @@ class _Worker:
     def _plus(self, name: str, number: int) -> dict[str, int]:
         return {**self.counts, name: self.counts.get(name, 0) + number}
 
-    def _put_back(self, order: Order, by: Mapping[str, _Kept], gone: set[str]) -> None:
-        """Cards that were meant for an order that has moved are still there for the next one."""
-        for line in order.lines:
-            for (sku, _), shelved in self.shelves.items():
-                if sku == line.sku:
-                    shelved += [by[card] for card in line.card_ids if card in by and by[card].card_id not in gone]
+    def _put_back(self, by: Mapping[str, _Kept], gone: set[str]) -> None:
+        """Look at the shelves anew: what was meant for an order that has moved is still there, some cards are gone."""
+        for kept in by.values():
+            if kept.card_id not in gone:
+                self.taken.remove(kept.card_id)
+        if by:
+            self.shelves.clear()
 
 
 def _with_task(write: Callable[[Transaction], None], task: tuple[str, str, str] | None, now: datetime) -> None:
