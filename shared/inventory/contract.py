@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal, Self
 
 from pydantic import Base64Bytes, Field, model_validator
 
-from shared.kernel.http import Shape
+from shared.kernel.http import Amount, Shape
 
 
 class ImportCards(Shape):
@@ -196,3 +197,99 @@ class KeyJobView(Shape):
     ended_at: str | None
     counts: dict[str, int]
     failed: WhyFailed | None
+
+
+class LotsQuery(Shape):
+    """Of a supplier, in a period of business days in Shanghai, the latest first; or of a purchase."""
+
+    supplier: Annotated[str, Field(pattern=r"^[a-z0-9_\-]{1,32}$")] | None = None
+    from_: date | None = Field(None, alias="from")
+    to: date | None = None
+    purchase_id: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_\-.:]+$")] | None = None
+    cursor: Annotated[str, Field(max_length=100, pattern=r"^[0-9TZ:.\-]+\|lot_[0-9a-z]{26}$")] | None = None
+
+
+class LotView(Shape):
+    """A lot: where it came from, by what, and what has become of it."""
+
+    lot_id: str
+    label: str
+    supplier: str
+    purchase_id: str | None
+    source: str
+    job_id: str | None
+    documents: dict[str, str]
+    state: str
+    received_at: str
+    recall_id: str | None
+
+
+class LotList(Shape):
+    lots: list[LotView]
+    next_cursor: str | None
+
+
+class LotLevel(Shape):
+    """How many of its cards are in each state; a moment old."""
+
+    available: int
+    held: int
+    sold: int
+    frozen: int
+    expired: int
+    void: int
+
+
+class LotDetail(LotView):
+    cards: LotLevel
+
+
+class TracedCard(Shape):
+    """A card between its supplier and its buyer, masked."""
+
+    card_id: str
+    sku: str
+    mask: str | None
+    state: str
+    expires_on: str | None
+    lot_id: str
+    supplier: str
+    purchase_id: str | None
+    order_id: str | None
+    channel: str | None
+    recall_id: str | None
+    replaced_by: str | None
+
+
+class TracedCards(Shape):
+    cards: list[TracedCard]
+    next_cursor: str | None
+
+
+class LotCardsQuery(Shape):
+    cursor: Annotated[str, Field(pattern=r"^[0-9]{1,2}\|(crd_[0-9a-z]{26})?$")] | None = None
+
+
+class FindBuyer(Shape):
+    """By a phone number or an e-mail address; it is not stored, logged or part of any address."""
+
+    phone: Annotated[str, Field(max_length=32)] | None = None
+    email: Annotated[str, Field(max_length=254)] | None = None
+    cursor: Annotated[str, Field(pattern=r"^ord_[0-9a-z]{26}$")] | None = None
+
+
+class BuyersOrder(Shape):
+    order_id: str
+    status: str
+    placed_at: str
+    channel: str
+    total: Amount
+    cards: list[TracedCard]
+
+
+class BuyersOrders(Shape):
+    """What this contact has ordered, the latest first."""
+
+    contact: str
+    orders: list[BuyersOrder]
+    next_cursor: str | None
