@@ -130,6 +130,18 @@ def of_supplier(supplier: str, start: datetime, end: datetime) -> list[str]:
     return [str(lot.lot_id) for lot in found if str(lot.received_at) < clock.iso(end)]
 
 
+def latest(
+    supplier: str, start: datetime, end: datetime, limit: int, before: tuple[str, str] | None
+) -> list[tuple[str, str]]:
+    """(received_at, id) of a supplier's lots of a period, the latest first, those behind the one named `before`."""
+    place = {"received_at": {"S": before[0]}, "lot_id": {"S": before[1]}, "supplier": {"S": supplier}} if before else None
+    within = BySupplier.received_at.between(clock.iso(start), clock.iso(end))
+    found = Lot.by_supplier.query(
+        supplier, within, scan_index_forward=False, limit=limit, page_size=limit, last_evaluated_key=place
+    )
+    return [(str(lot.received_at), str(lot.lot_id)) for lot in found if str(lot.received_at) < clock.iso(end)]
+
+
 def of_purchase(purchase_id: str) -> list[str]:
     return [str(lot.lot_id) for lot in Lot.by_purchase.query(purchase_id)]
 
