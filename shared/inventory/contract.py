@@ -183,10 +183,13 @@ class DestroyLot(Shape):
 
 
 class KeyJobView(Shape):
-    """A change of keys or the destruction of a lot; `counts` say how many cards or lots are done."""
+    """A change of keys or the destruction of a lot; `counts` say how many cards or lots are done.
+
+    what: lot_key, wrapping, pepper or destruction.
+    """
 
     job_id: str
-    what: Literal["lot_key", "wrapping", "pepper", "destruction"]
+    what: str
     state: str
     lot_id: str | None
     reason: str | None

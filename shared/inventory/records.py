@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+from itertools import islice
 from random import Random
 from typing import NamedTuple
 
@@ -152,6 +153,28 @@ def stock(
 class Known(NamedTuple):
     card_id: str
     whole: str  # keyed hash
+
+
+def fingerprint_anew(tx: records.Transaction, card_id: str, old: str, new: str, whole: str) -> None:
+    """Write a card's fingerprint under another pepper, beside the one that is there.
+
+    The part named by the card's id loses if that has been done, ``old {card_id}`` if the old one was taken back.
+    """
+    tx.check(f"old {card_id}", Fingerprint, (old,), Fingerprint.card_id == card_id)
+    tx.insert(card_id, Fingerprint(new, card_id=card_id, whole=whole))
+
+
+def fingerprints_under(number: str) -> Iterator[list[Fingerprint]]:
+    """All fingerprints under one pepper, a hundred at a time; for jobs."""
+    found = Fingerprint.scan(Fingerprint.fingerprint.startswith(f"fp#{number}#"), consistent_read=True)
+    while page := list(islice(found, records.LIMIT)):
+        yield page
+
+
+def forget_fingerprints(fingerprints: Iterable[Fingerprint]) -> None:
+    with Fingerprint.batch_write() as batch:
+        for fingerprint in fingerprints:
+            batch.delete(fingerprint)
 
 
 def stored(fingerprints: Sequence[str]) -> dict[str, Known]:
@@ -346,6 +369,16 @@ def last_to_expire(sku: str, shards: int, good_on: date, limit: int) -> list[OnS
     return sorted(found, key=lambda card: (card.expires_on, card.card_id), reverse=True)[:limit]
 
 
+def reseal(card: Card, sealed: bytes, version: int) -> None:
+    """Replace what is sealed in a card, wherever it goes meanwhile; Lost if that has been done since it was read."""
+    records.update(
+        Card(card.card_id),
+        [Card.sealed.set(sealed), Card.key_version.set(version)],
+        (Card.key_version == card.key_version) & (Card.sealed == card.sealed),
+        str(card.card_id),
+    )
+
+
 def set_aside(tx: records.Transaction, card_id: str, home: str) -> None:
     """Move an available card to another shelf, which becomes its home."""
     tx.update(card_id, Card(card_id), [Card.home.set(home), Card.shelf.set(home)], Card.state == CardState.AVAILABLE)
@@ -367,6 +400,26 @@ def cards_of_lot(lot_id: str, shard: int, after: str = "", limit: int | None = N
     behind = ByLot.card_id > after if after else None
     found = Card.by_lot.query(f"{lot_id}#{shard}", behind, limit=limit, page_size=limit)
     return [str(card.card_id) for card in found]
+
+
+def of_lot(lot_id: str) -> Iterator[str]:
+    """Ids of all cards of a lot."""
+    for shard in range(LOT_SHARDS):
+        yield from cards_of_lot(lot_id, shard)
+
+
+def in_state(sku: str, state: str) -> Iterator[str]:
+    """Ids of a SKU's cards in a state, out of all cards there are: for jobs, never for a request."""
+    found = Card.scan((Card.sku == sku) & (Card.state == state), attributes_to_get=["card_id"])
+    return (str(card.card_id) for card in found)
+
+
+def pages(after: str, size: int) -> Iterator[list[Card]]:
+    """All cards there are, read consistently, in the table's own order, those behind `after`; for jobs."""
+    start = {"card_id": {"S": after}} if after else None
+    found = Card.scan(consistent_read=True, last_evaluated_key=start, page_size=size)
+    while page := list(islice(found, size)):
+        yield page
 
 
 def known(card_ids: Iterable[str]) -> list[Card]:

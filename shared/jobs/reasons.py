@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 UPLOAD_MAX: Final = 64 * 1024 * 1024  # bytes: a million codes, and read in half of a worker's time
 SPREADSHEET_MAX: Final = 16 * 1024 * 1024  # bytes: it is opened in memory, and 100,000 rows take about 4 MB
 LINES_MAX: Final = 250_000  # what a worker checks, and an undo counts, well within its time
+EXPORT_MAX: Final = 10_000  # cards in one export: what a person can still answer for, and one archive in memory
 LOTS_MAX: Final = 200  # of one file: each has a data key of its own
 
 
@@ -56,6 +57,23 @@ REASONS: Final[Mapping[str, Sentences]] = MappingProxyType(
         "lot_changed": Sentences(
             "导入过程中批次被召回、销毁或更换了密钥：其余的行未入库，请用新任务导入",
             "A lot was recalled, destroyed or given a new key meanwhile: import the other rows anew",
+        ),
+        "no_cards": Sentences("没有符合条件的卡", "There is no such card"),
+        "too_many_cards": Sentences(
+            f"超过 {EXPORT_MAX:,} 张：请按批次分次导出", f"They are more than {EXPORT_MAX:,} cards: export lot by lot"
+        ),
+        "export_limit": Sentences(
+            "申请人今天的导出数量已达上限：请明天重新申请",
+            "The asker has reached the number of cards of one day: ask again tomorrow",
+        ),
+        "refused": Sentences("申请被拒绝", "The request was refused"),
+        "code_unreadable": Sentences(
+            "有卡密或密钥校验失败，任务已停止，未作替换；请查看告警",
+            "A code or a key failed its integrity check: the job has stopped, nothing was replaced; see the alarm",
+        ),
+        "lot_destroyed": Sentences("批次的密钥已销毁", "The keys of the lot have been destroyed"),
+        "rotation_under_way": Sentences(
+            "该批次正在更换密钥：请等待完成后再试", "The lot is getting another key already: wait until that is done"
         ),
     }
 )

@@ -148,6 +148,22 @@ def forgotten(job: Job, until: datetime | None = None) -> None:
     records.update(job, actions, (Job.state == job.state) & (Job.attempt == job.attempt), "job")
 
 
+def give_out(job: Job, until: datetime, found: Mapping[str, Any]) -> None:
+    """What only its key opens is shown once: the key goes from the record, and what it keeps until then. Lost after."""
+    records.update(
+        job,
+        [
+            Job.wrapped_key.remove(),
+            Job.found.set(dict(found)),
+            Job.kept_until.set(clock.iso(until)),
+            Job.due.set(DUE),
+            Job.due_at.set(clock.iso(until)),
+        ],
+        (Job.state == job.state) & (Job.attempt == job.attempt) & Job.wrapped_key.exists(),
+        "job",
+    )
+
+
 def look_again(job: Job, due_at: datetime, tries: int) -> None:
     """Its message is sent again: expect a sign of life by `due_at`."""
     records.update(job, [Job.due_at.set(clock.iso(due_at)), Job.tries.set(tries)], Job.due_at == job.due_at, "job")

@@ -19,6 +19,12 @@ def upload_link(name: str, seconds: int) -> str:
     )
 
 
+def download_link(name: str, file_name: str, seconds: int) -> str:
+    """Where a client may GET one object, under a name for people."""
+    wanted = {"Bucket": _bucket(), "Key": name, "ResponseContentDisposition": f'attachment; filename="{file_name}"'}
+    return str(aws.client("s3").generate_presigned_url("get_object", wanted, ExpiresIn=seconds))
+
+
 def opened(name: str) -> tuple[Any, int] | None:
     """The object as a stream and its size; None if there is none."""
     try:

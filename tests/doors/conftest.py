@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from infra.local.sandbox import SandboxProvider
+from shared.inventory import opening
 from shared.kernel import keyring
-from shared.steps import card_dispatch, card_reveal
+from shared.steps import card_dispatch, insights
 from tests.shop import Inbox, Shop
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +26,8 @@ def shop(cloud: None, tmp_path: Path) -> Iterator[Shop]:
 @contextmanager
 def new_shop(folder: Path) -> Iterator[Shop]:
     card_dispatch._issuing_lot.cache_clear()
-    card_reveal._key.cache_clear()
+    insights._kept.clear()
+    opening._plain.cache_clear()
     secret = keyring.text("SANDBOX_SECRET")
     with (
         SandboxProvider(folder / "sandbox.sqlite", secret) as provider,
