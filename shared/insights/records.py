@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -80,6 +81,13 @@ def levels(skus: Iterable[str]) -> dict[str, Level]:
     keys = {tuple(pure.of_sku(sku)) for sku in skus}
     found = StoredLevel.batch_get(sorted(keys)) if keys else ()
     return {str(one.of).removeprefix(f"{SKU}#"): one.level.shown for one in found}
+
+
+def of_lot(lot_id: str) -> Level:
+    """The level of a lot, a moment old; empty before its first card is counted."""
+    with suppress(StoredLevel.DoesNotExist):
+        return StoredLevel.get(*pure.of_lot(lot_id)).level.shown
+    return Level()
 
 
 def add(sums: Mapping[Key, Sums], batch: str, now: datetime) -> None:
