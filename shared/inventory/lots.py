@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from pynamodb.attributes import BinaryAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.expressions.condition import Condition
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 
 from shared.kernel import clock, records, settings
@@ -125,9 +126,7 @@ def lots(lot_ids: Iterable[str]) -> dict[str, Lot]:
 
 def of_supplier(supplier: str, start: datetime, end: datetime) -> list[str]:
     """Ids of the lots that a supplier's deliveries brought from `start` until before `end`, in their order."""
-    within = BySupplier.received_at.between(clock.iso(start), clock.iso(end))
-    found = Lot.by_supplier.query(supplier, within)
-    return [str(lot.lot_id) for lot in found if str(lot.received_at) < clock.iso(end)]
+    return [str(lot.lot_id) for lot in Lot.by_supplier.query(supplier, _within(start, end))]
 
 
 def latest(
@@ -135,11 +134,15 @@ def latest(
 ) -> list[tuple[str, str]]:
     """(received_at, id) of a supplier's lots of a period, the latest first, those behind the one named `before`."""
     place = {"received_at": {"S": before[0]}, "lot_id": {"S": before[1]}, "supplier": {"S": supplier}} if before else None
-    within = BySupplier.received_at.between(clock.iso(start), clock.iso(end))
     found = Lot.by_supplier.query(
-        supplier, within, scan_index_forward=False, limit=limit, page_size=limit, last_evaluated_key=place
+        supplier,
+        _within(start, end),
+        scan_index_forward=False,
+        limit=limit,
+        page_size=limit,
+        last_evaluated_key=place,
     )
-    return [(str(lot.received_at), str(lot.lot_id)) for lot in found if str(lot.received_at) < clock.iso(end)]
+    return [(str(lot.received_at), str(lot.lot_id)) for lot in found]
 
 
 def of_purchase(purchase_id: str) -> list[str]:
@@ -213,3 +216,9 @@ def keyed(after: str = "") -> Iterator[Lot]:
     """All lots that have keys, in the table's order, those behind `after`."""
     start = {"lot_id": {"S": after}} if after else None
     return iter(Lot.scan(Lot.wrapped_key.exists(), last_evaluated_key=start, page_size=PAGE))
+
+
+def _within(start: datetime, end: datetime) -> Condition:
+    """From `start` until before `end`; moments are written to the millisecond."""
+    within: Condition = BySupplier.received_at.between(clock.iso(start), clock.iso(end - timedelta(milliseconds=1)))
+    return within
