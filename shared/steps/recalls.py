@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from datetime import time as time_of_day
 from random import Random
 from typing import NamedTuple
 
@@ -46,7 +45,7 @@ from shared.orders.records import Line, Order
 from shared.orders.status import OVER, READABLE
 from shared.payments import records as payments
 from shared.staff import records as staff
-from shared.steps import after_sales
+from shared.steps import after_sales, trace
 
 PREFIX = "rcl"
 REASON = "recalled"  # of the refunds
@@ -480,11 +479,8 @@ def _lots_of(target: Mapping[str, str]) -> list[str]:
         return [str(lot_records.lot_of(target["lot_id"]).lot_id)]
     if "purchase_id" in target:
         return lot_records.of_purchase(target["purchase_id"])
-    start, last = date.fromisoformat(target["from"]), date.fromisoformat(target["to"])
-    midnight = time_of_day(tzinfo=clock.SHANGHAI)
-    return lot_records.of_supplier(
-        target["supplier"], datetime.combine(start, midnight), datetime.combine(last, midnight) + timedelta(days=1)
-    )
+    period = trace.period(date.fromisoformat(target["from"]), date.fromisoformat(target["to"]))
+    return lot_records.of_supplier(target["supplier"], *period)
 
 
 def _recall_id(target: Mapping[str, str]) -> str:
