@@ -4,13 +4,25 @@ from shared.catalog.contract import SetTerms, TermsView
 from shared.catalog.errors import FloorAboveQuota, NoStockToShare, NotForSale, UnknownSku
 from shared.channels.contract import ChannelList, CreateChannel, KeyView, NewKey
 from shared.channels.errors import ChannelTaken, TooManyChannels, TooManyKeys, UnknownChannel
-from shared.jobs.contract import CreateImport, ImportCreated, ImportList, ImportView
+from shared.jobs.contract import (
+    AskRecall,
+    CreateImport,
+    ImportCreated,
+    ImportList,
+    ImportView,
+    RecallList,
+    RecallView,
+    RecalledCards,
+    RecalledCardsQuery,
+)
 from shared.jobs.errors import CardsGone, KeyReused, NotUndone, RecalledMeanwhile, WrongJobState
 from shared.kernel import clock
-from shared.kernel.errors import Busy, NotFound
+from shared.kernel.errors import Busy, InvalidRequest, NotFound
 from shared.kernel.http import Caller, answers, door, entry
+from shared.inventory.contract import BuyersOrders, FindBuyer, LotCardsQuery, LotDetail, LotList, LotsQuery, TracedCards
+from shared.orders.errors import NoContact
 from shared.staff.permissions import may
-from shared.steps import channels, imports, stock_terms
+from shared.steps import channels, imports, recalls, stock_terms, trace
 
 app = door("stockroom")
 
@@ -125,6 +137,68 @@ def create_channel_key(channel: str, caller: Caller) -> NewKey:
 def revoke_channel_key(channel: str, key_id: str, caller: Caller) -> KeyView:
     """Make a key worthless within a minute."""
     return channels.revoke(channel, key_id, caller.name, clock.now())
+
+
+@app.route("/console/lots")
+@answers(LotList, query=LotsQuery, permission=may("cards.read"), refusals=(InvalidRequest,))
+def list_lots(query: LotsQuery) -> LotList:
+    """List the lots of a supplier, the latest first, or of a purchase."""
+    return trace.lots(query)
+
+
+@app.route("/console/lots/{lot_id}")
+@answers(LotDetail, permission=may("cards.read"), refusals=(NotFound,))
+def show_lot(lot_id: str) -> LotDetail:
+    """Show where a lot came from and what has become of its cards."""
+    return trace.lot(lot_id)
+
+
+@app.route("/console/lots/{lot_id}/cards")
+@answers(TracedCards, query=LotCardsQuery, permission=may("cards.read"), refusals=(NotFound,))
+def list_lot_cards(lot_id: str, query: LotCardsQuery) -> TracedCards:
+    """List the cards of a lot, masked, with the orders that have them."""
+    return trace.lot_cards(lot_id, query.cursor)
+
+
+@app.route("/console/buyers/search", methods=["POST"])
+@answers(BuyersOrders, takes=FindBuyer, permission=may("cards.read"), refusals=(NoContact,))
+def find_buyer(body: FindBuyer, caller: Caller) -> BuyersOrders:
+    """Find what a phone number or an e-mail address has ordered, and which cards it got."""
+    return trace.buyer(body, caller.name)
+
+
+@app.route("/console/recalls", methods=["POST"])
+@answers(
+    RecallView,
+    status=201,
+    takes=AskRecall,
+    permission=may("cards.recall"),
+    refusals=(InvalidRequest, NotFound, Busy),
+)
+def ask_recall(body: AskRecall, caller: Caller) -> RecallView:
+    """Recall a lot, a purchase, or a supplier's deliveries of a period; again, it takes in what came since."""
+    return recalls.ask(body, caller.name, clock.now())
+
+
+@app.route("/console/recalls")
+@answers(RecallList, permission=may("cards.read"))
+def list_recalls() -> RecallList:
+    """List the recalls, the latest first."""
+    return recalls.recent()
+
+
+@app.route("/console/recalls/{recall_id}")
+@answers(RecallView, permission=may("cards.read"), refusals=(NotFound,))
+def show_recall(recall_id: str) -> RecallView:
+    """Show how far a recall is."""
+    return recalls.show(recall_id)
+
+
+@app.route("/console/recalls/{recall_id}/cards")
+@answers(RecalledCards, query=RecalledCardsQuery, permission=may("cards.read"), refusals=(NotFound,))
+def list_recalled_cards(recall_id: str, query: RecalledCardsQuery) -> RecalledCards:
+    """List the sold cards of a recall and what became of each."""
+    return recalls.cards(recall_id, query.cursor)
 
 
 handler = entry(app)
