@@ -4,22 +4,22 @@ from shared.catalog.contract import SetTerms, TermsView
 from shared.catalog.errors import FloorAboveQuota, NoStockToShare, NotForSale, UnknownSku
 from shared.channels.contract import ChannelList, CreateChannel, KeyView, NewKey
 from shared.channels.errors import ChannelTaken, TooManyChannels, TooManyKeys, UnknownChannel
+from shared.inventory.contract import BuyersOrders, FindBuyer, LotCardsQuery, LotDetail, LotList, LotsQuery, TracedCards
 from shared.jobs.contract import (
     AskRecall,
     CreateImport,
     ImportCreated,
     ImportList,
     ImportView,
-    RecallList,
-    RecallView,
     RecalledCards,
     RecalledCardsQuery,
+    RecallList,
+    RecallView,
 )
 from shared.jobs.errors import CardsGone, KeyReused, NotUndone, RecalledMeanwhile, WrongJobState
 from shared.kernel import clock
 from shared.kernel.errors import Busy, InvalidRequest, NotFound
 from shared.kernel.http import Caller, answers, door, entry
-from shared.inventory.contract import BuyersOrders, FindBuyer, LotCardsQuery, LotDetail, LotList, LotsQuery, TracedCards
 from shared.orders.errors import NoContact
 from shared.staff.permissions import may
 from shared.steps import channels, imports, recalls, stock_terms, trace
