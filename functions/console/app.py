@@ -2,7 +2,7 @@
 
 from shared.catalog.contract import ImportCatalogue, ImportReport
 from shared.catalog.errors import NotForSale, UnknownSku, UnreadableFile, WrongColumns
-from shared.inventory.contract import CardImportReport, ImportCards
+from shared.inventory.contract import CardImportReport, ImportCards, TracedCards
 from shared.inventory.errors import TooManyRows
 from shared.kernel import clock
 from shared.kernel.errors import Busy, InvalidRequest, NotFound
@@ -19,7 +19,7 @@ from shared.settlement.contract import StatementView
 from shared.settlement.errors import DayNotOver, NotClosed
 from shared.staff.contract import CloseTask, TaskClosed, TaskList
 from shared.staff.permissions import may
-from shared.steps import catalogue_import, console, risk_checks, stock_in
+from shared.steps import catalogue_import, console, risk_checks, stock_in, trace
 
 FILE_MAX = 5 * 1024 * 1024  # bytes of a body with a file in it: Lambda takes 6 MB of request
 
@@ -57,6 +57,13 @@ def import_cards(body: ImportCards) -> CardImportReport:
 def show_order(order_id: str) -> ConsoleOrderView:
     """Show an order as staff may see it."""
     return console.order(order_id)
+
+
+@app.route("/console/orders/{order_id}/cards")
+@answers(TracedCards, permission=may("cards.read"), refusals=(NotFound,))
+def list_order_cards(order_id: str) -> TracedCards:
+    """List an order's cards, masked, each with its lot and its supplier."""
+    return trace.order_cards(order_id)
 
 
 @app.route("/console/orders/{order_id}/refunds", methods=["POST"])
