@@ -124,6 +124,11 @@ def lots(lot_ids: Iterable[str]) -> dict[str, Lot]:
     return {str(lot.lot_id): lot for lot in Lot.batch_get(wanted, consistent_read=True)}
 
 
+def known(lot_ids: Iterable[str]) -> dict[str, Lot]:
+    """Those of the lots that are there, by their ids."""
+    return {str(lot.lot_id): lot for lot in Lot.batch_get(sorted(set(lot_ids)), consistent_read=True)}
+
+
 def of_supplier(supplier: str, start: datetime, end: datetime) -> list[str]:
     """Ids of the lots that a supplier's deliveries brought from `start` until before `end`, in their order."""
     return [str(lot.lot_id) for lot in Lot.by_supplier.query(supplier, _within(start, end))]
