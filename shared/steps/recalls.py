@@ -159,7 +159,7 @@ class _Worker:
         found = sorted(_lots_of(self.job.spec["target"]))
         for lot_id in found:  # from here on no import adds to them, and no replacement is taken from them
             lot_records.recall(lot_id, self.recall_id)
-        lots = lot_records.lots(found) if found else {}
+        lots = lot_records.known(found) if found else {}
         for phase, act in ((FREEZE, self._freeze), (SETTLE, self._settle)):
             for lot_id in found:
                 if f"{phase} {lot_id}" > self.job.cursor:
@@ -327,7 +327,7 @@ class _Worker:
                 time.sleep(AGAIN)
                 continue
             seen = {str(card.card_id): card for card in inventory.known(ids)}
-            lots = lot_records.lots(str(card.lot_id) for card in seen.values())
+            lots = lot_records.known(str(card.lot_id) for card in seen.values())
             sound = [
                 _Kept(card_id, int(seen[card_id].cost_e6))
                 for card_id in ids

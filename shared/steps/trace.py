@@ -121,7 +121,7 @@ def _traced(card_ids: Sequence[str], known: Sequence[Lot] = ()) -> list[TracedCa
     found = {str(card.card_id): card for card in inventory.known(card_ids)}
     lots_of = {str(lot.lot_id): lot for lot in known}
     if missing := {str(card.lot_id) for card in found.values()} - lots_of.keys():
-        lots_of |= lot_records.lots(missing)
+        lots_of |= lot_records.known(missing)
     return [_card(found[card_id], lots_of[str(found[card_id].lot_id)]) for card_id in card_ids if card_id in found]
 
 
@@ -144,7 +144,7 @@ def _card(card: Card, lot: Lot) -> TracedCard:
 
 def _views(lot_ids: Iterable[str]) -> list[LotView]:
     wanted = list(lot_ids)
-    found = lot_records.lots(wanted) if wanted else {}
+    found = lot_records.known(wanted) if wanted else {}
     return [_view(found[lot_id]) for lot_id in wanted if lot_id in found]
 
 
