@@ -26,10 +26,11 @@ from shared.orders.errors import (
     WeakReference,
 )
 from shared.payments.errors import UnknownMethod
+from shared.risk.errors import HoldLimit
 from shared.steps import access, order_intake
 
 QUOTING = (UnknownSku, NotForSale, OverLimit, TooManyCards, ForeignChannel)
-SHORT = (OutOfStock, QuotaUsedUp)
+SHORT = (OutOfStock, QuotaUsedUp, HoldLimit)
 PLACING = (*QUOTING, *SHORT, PriceChanged, NoContact, UnknownMethod, WeakReference, ReferenceReused, Busy)
 GUARDED = (NotFound, TooManyTries)
 

@@ -25,3 +25,8 @@ def next_look(placed_at: datetime, expires_at: datetime, now: datetime) -> datet
 def last_look(expires_at: datetime, now: datetime) -> datetime:
     """When an order that is closed now is looked at once more; its pay page serves until `expires_at`."""
     return max(expires_at, now) + LAST_LOOK
+
+
+def step_due(due_at: datetime, now: datetime) -> datetime | None:
+    """When an order that moves on is looked at, or None where it will be soon enough: a new time costs index writes."""
+    return None if now + STEP_WITHIN / 2 < due_at <= now + STEP_WITHIN else now + STEP_WITHIN

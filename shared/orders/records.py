@@ -1,4 +1,8 @@
-"""The orders table: a head that moves, lines that are snapshots, and client references that make placing repeatable."""
+"""The orders table: a head that moves, lines that are snapshots, and client references that make placing repeatable.
+
+The cards of a small order stand in its lines. Those of a large one stand in parts of their own, each held, claimed and
+released in one transaction.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from typing import Any, NamedTuple
 
 from pynamodb.attributes import (
     BinaryAttribute,
+    BooleanAttribute,
     JSONAttribute,
     ListAttribute,
     NumberAttribute,
@@ -24,9 +29,14 @@ from shared.kernel.money import Money
 from shared.kernel.states import check_move
 from shared.orders.status import MOVES, NO_DEADLINE, Decision, Facts, LineState, Refund, Status, status_of
 
-HEAD, REF = "head", "ref"
+HEAD, REF, CARDS = "head", "ref", "cards"
 DUE = "due#order#0"  # one shard: a due order is a rare one
 PIECES_MAX = 91  # lines and cards: with head, money, payment and books below the 100 actions of any transaction
+CARDS_MAX = 1_000  # pieces of one order, however it is written
+CHUNK = 90  # cards of a large order that move in one transaction
+MADE_CHUNK = (
+    30  # codes of our own: each is written with its fingerprints, of which it has two while a pepper is changed
+)
 
 
 class Due(GlobalSecondaryIndex["Head"]):
@@ -71,6 +81,8 @@ class Head(records.Record):
     address_hash = UnicodeAttribute()  # empty: it says nothing of the buyer
     provider = UnicodeAttribute()
     payments: ListAttribute[Any] = ListAttribute(of=UnicodeAttribute)  # ids of all attempts, the current one last
+    chunks = NumberAttribute(null=True)  # of a large order: how many parts its cards stand in once they are all held
+    ref = UnicodeAttribute(null=True)  # of a large order: its client reference, which is free again if it is not placed
     closed = UnicodeAttribute(null=True)
     paid_by = UnicodeAttribute(null=True)  # id of the money that pays for it
     decision = UnicodeAttribute(null=True)
@@ -92,6 +104,7 @@ class Head(records.Record):
     def facts(self) -> Facts:
         return Facts(
             closed=Status(self.closed) if self.closed else None,
+            holding=not self.payments,  # an order can be paid from the moment it has all its cards
             paid=bool(self.paid_by),
             decision=Decision(self.decision) if self.decision else None,
             lines=tuple(LineState(state) for state in self.lines.values()),
@@ -132,6 +145,26 @@ class Line(records.Record):
         return str(self.part).partition("#")[2]
 
 
+class Chunk(records.Record):
+    """Some cards of one line of a large order, in the table as long as the order holds or owns them."""
+
+    class Meta(records.Options):
+        table_name = settings.table("orders")
+
+    order_id = UnicodeAttribute(hash_key=True)
+    part = UnicodeAttribute(range_key=True)  # cards#{line}#{n}
+    card_ids: ListAttribute[Any] = ListAttribute(of=UnicodeAttribute)
+    claimed = BooleanAttribute(default=False)
+
+    @property
+    def line(self) -> str:
+        return str(self.part).split("#")[1]
+
+    @property
+    def number(self) -> int:
+        return int(str(self.part).split("#")[2])
+
+
 class Ref(records.Record):
     """One caller's own name for an order: the same body again gives the same order, another body is refused."""
 
@@ -146,8 +179,11 @@ class Ref(records.Record):
 
 @dataclass(frozen=True)
 class Order:
+    """A whole order; the lines of a large one have been told which cards their chunks hold."""
+
     head: Head
     lines: Sequence[Line]
+    chunks: Sequence[Chunk] = ()
 
     @property
     def order_id(self) -> str:
@@ -210,12 +246,76 @@ def head_of(order_id: str) -> Head:
 
 def order_of(order_id: str) -> Order:
     """The whole order as it is now, in one read, or NotFound."""
-    parts: list[Model] = list(_Part.query(order_id, consistent_read=True))
+    return _order(list(_Part.query(order_id, consistent_read=True)))
+
+
+def outline_of(order_id: str) -> Order:
+    """The same without the cards of a large order, of which there may be a thousand."""
+    return _order(list(_Part.query(order_id, _Part.part >= HEAD, consistent_read=True)))
+
+
+def insist(tx: records.Transaction, order_id: str, status: Status) -> None:
+    """Go on only while the order has this status; the part that loses is named ``order``."""
+    tx.check("order", Head, (order_id, HEAD), Head.status == status)
+
+
+def touch(tx: records.Transaction, order_id: str, status: Status) -> None:
+    """The same, and whoever has read the order before this must read it again to move it."""
+    tx.update("order", Head(order_id, HEAD), [Head.version.add(1)], Head.status == status)
+
+
+def add_chunk(
+    tx: records.Transaction, order_id: str, line: Line, number: int, card_ids: Sequence[str], *, claimed: bool
+) -> None:
+    """Say which cards a large order has got; the part that loses, as somebody got them before, is named ``chunk``."""
+    part = f"{CARDS}#{line.number}#{number}"
+    tx.insert("chunk", Chunk(order_id, part, card_ids=list(card_ids), claimed=claimed))
+
+
+def claim_chunk(tx: records.Transaction, chunk: Chunk) -> None:
+    tx.update("chunk", _same(chunk), [Chunk.claimed.set(True)], _unclaimed(chunk))
+
+
+def drop_chunk(tx: records.Transaction, chunk: Chunk) -> None:
+    tx.delete("chunk", _same(chunk), _unclaimed(chunk))
+
+
+def drop_ref(tx: records.Transaction, key: str) -> None:
+    """Forget a client's reference: what it named was never placed, so the client may use it for another try."""
+    tx.delete("ref", Ref(key, REF), Ref.order_id.exists())
+
+
+def exchange(tx: records.Transaction, order: Order, by: Mapping[str, str]) -> None:
+    """Put other cards in the place of some: old card → new card; the parts that lose are named by their sort keys."""
+    for part in order.chunks or order.lines:
+        if by.keys() & set(part.card_ids):
+            kind, now = type(part), [by.get(card_id, card_id) for card_id in part.card_ids]
+            tx.update(
+                str(part.part),
+                kind(part.order_id, part.part),
+                [kind.card_ids.set(now)],
+                kind.card_ids == list(part.card_ids),
+            )
+
+
+def _order(parts: Sequence[Model]) -> Order:
     head = next((part for part in parts if isinstance(part, Head)), None)
-    lines = [part for part in parts if isinstance(part, Line)]
     if head is None:
         raise NotFound
-    return Order(head, sorted(lines, key=lambda line: int(line.number)))
+    lines = sorted((part for part in parts if isinstance(part, Line)), key=lambda line: int(line.number))
+    chunks = [part for part in parts if isinstance(part, Chunk)]
+    chunks.sort(key=lambda chunk: (int(chunk.line), chunk.number))
+    for line in lines if chunks else ():
+        line.card_ids = [card_id for chunk in chunks if chunk.line == line.number for card_id in chunk.card_ids]
+    return Order(head, lines, chunks)
+
+
+def _same(chunk: Chunk) -> Chunk:
+    return Chunk(chunk.order_id, chunk.part)
+
+
+def _unclaimed(chunk: Chunk) -> Any:
+    return (Chunk.claimed == False) & (Chunk.card_ids == list(chunk.card_ids))  # noqa: E712  # builds a condition
 
 
 def move(
@@ -309,7 +409,8 @@ class _Part(records.Record):
 
     @classmethod
     def from_raw_data(cls, data: dict[str, Any]) -> Model:  # type: ignore[override]
-        return (Head if data["part"]["S"] == HEAD else Line).from_raw_data(data)
+        kinds: Mapping[str, type[Model]] = {HEAD: Head, CARDS: Chunk}
+        return kinds.get(data["part"]["S"].partition("#")[0], Line).from_raw_data(data)
 
 
 def _move(
@@ -327,6 +428,8 @@ def _move(
     actions.append(Head.version.add(1))
     if due_at:
         actions += [Head.due.set(DUE), Head.due_at.set(clock.iso(due_at)), Head.tries.set(0)]
-    elif status in NO_DEADLINE:
+    elif (
+        status in NO_DEADLINE and head.status != Status.REFUNDING
+    ):  # what that still waits for, it waits for to the end
         actions += [Head.due.remove(), Head.due_at.remove()]
     return actions, (Head.status == head.status) & (Head.version == head.version), status

@@ -60,8 +60,14 @@ MOVES: Mapping[Status, frozenset[Status]] = MappingProxyType(
     }
 )
 
+OPEN = frozenset({Status.HOLDING, Status.PLACED})
+"""Unpaid, and holding cards."""
+
 CLOSED = frozenset({Status.EXPIRED, Status.CANCELLED})
 """Unpaid for good, as far as we know."""
+
+GIVING_BACK = frozenset({*CLOSED, Status.REFUNDING, Status.REFUNDED})
+"""What the order held goes back, or has gone back."""
 
 NO_DEADLINE = frozenset({Status.DELIVERED, Status.REFUNDING, Status.REFUNDED})
 """The order itself waits for nothing more; a refund under way carries its own deadline."""

@@ -13,7 +13,7 @@ from shared.kernel.errors import NotFound
 from shared.kernel.money import Money
 from shared.payments.errors import UnknownPayment
 from shared.payments.provider import Charge
-from shared.payments.states import MoneyState, PaymentState, RefundState
+from shared.payments.states import MoneyState, RefundState
 
 DUE = "due#refund#0"
 
@@ -31,7 +31,10 @@ class Due(GlobalSecondaryIndex["Refund"]):
 
 
 class Payment(records.Record):
-    """One attempt to pay one order: our own record of what a notification must match."""
+    """One attempt to pay one order: our own record of what a notification must match.
+
+    It never changes: whether it was paid is said by the money that came for it, and by the order's `paid_by`.
+    """
 
     class Meta(records.Options):
         table_name = settings.table("payments")
@@ -41,8 +44,6 @@ class Payment(records.Record):
     provider = UnicodeAttribute()
     amount_minor = NumberAttribute()
     currency = UnicodeAttribute()
-    state = UnicodeAttribute()
-    provider_no = UnicodeAttribute(null=True)
     subject = UnicodeAttribute()
     expires_at = UnicodeAttribute()
 
@@ -120,7 +121,6 @@ def open_payment(
             provider=provider,
             amount_minor=amount.minor,
             currency=amount.currency,
-            state=PaymentState.OPEN,
             subject=subject,
             expires_at=clock.iso(expires_at),
         ),
@@ -174,16 +174,6 @@ def apply(tx: records.Transaction, money: Received, use: str) -> None:
         Received(money.id),
         [Received.state.set(MoneyState.APPLIED), Received.use.set(use)],
         Received.state == MoneyState.RECEIVED,
-    )
-
-
-def settle(tx: records.Transaction, money: Received) -> None:
-    """Close the attempt that this money pays; the part that loses is named ``payment``."""
-    tx.update(
-        "payment",
-        Payment(money.payment_id),
-        [Payment.state.set(PaymentState.PAID), Payment.provider_no.set(money.provider_no)],
-        Payment.state == PaymentState.OPEN,
     )
 
 

@@ -1,13 +1,8 @@
-"""What an attempt to pay, money, and a refund can be."""
+"""What money and a refund can be."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-
-
-class PaymentState(StrEnum):
-    OPEN = "open"
-    PAID = "paid"
 
 
 class MoneyState(StrEnum):

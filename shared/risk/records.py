@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from random import SystemRandom
+from typing import Any, NamedTuple
 
 from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.operand import Path
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 
 from shared.kernel import clock, ids, records, settings
-from shared.kernel.errors import NotFound
+from shared.kernel.errors import Busy, NotFound
 
 OPEN = "open#review"
 COUNTED_DAYS = 3  # a counter serves one day; two more leave time to look at it
+ATTEMPTS = 10  # meetings with other orders of the same contact or address, before the message comes again
+
+_chance = SystemRandom()
 
 
 class ReviewState(StrEnum):
@@ -25,7 +33,11 @@ class ReviewState(StrEnum):
 
 
 class Counter(records.Record):
-    """One entity on one Shanghai day."""
+    """One entity on one Shanghai day.
+
+    Beside what is named here: ``held#{sku}``, cards held unpaid by this day's orders, and for each of these orders
+    ``order#{end of its id}``, so that what it held is given back exactly once.
+    """
 
     class Meta(records.Options):
         table_name = settings.table("counters")
@@ -33,6 +45,7 @@ class Counter(records.Record):
     counter = UnicodeAttribute(hash_key=True)
     orders = NumberAttribute(default=0)
     amount_minor = NumberAttribute(default=0)
+    lapsed = NumberAttribute(default=0)  # orders that ran out unpaid, less those that were paid
     last_event = UnicodeAttribute(null=True)
     ttl = NumberAttribute(null=True)
 
@@ -81,21 +94,75 @@ class Count:
     amount_minor: int
 
 
-def count(what: str, hashed: str, event: str, amount_minor: int, now: datetime) -> Count:
-    """Add an event to an entity's counter of today and return the sums; the same event right after adds nothing."""
-    counter = Counter(f"vel#{what}#{hashed}#{clock.shanghai_day(now):%Y%m%d}")
-    try:
-        records.update(
-            counter,
-            [
-                Counter.orders.add(1),
-                Counter.amount_minor.add(amount_minor),
-                Counter.last_event.set(event),
-                Counter.ttl.set(int((now + timedelta(days=COUNTED_DAYS)).timestamp())),
-            ],
-            Counter.last_event.does_not_exist() | (Counter.last_event != event),
-        )
-    except records.Lost:
+class Hold(NamedTuple):
+    """What an unpaid order holds: SKU → cards. It counts on the day of its placing, for as long as it holds."""
+
+    order_id: str
+    placed_at: datetime
+    cards: Mapping[str, int]
+
+    @property
+    def mark(self) -> Path:
+        return Path([f"order#{self.order_id[-16:]}"])  # 80 bits of chance
+
+
+def hold(
+    tx: records.Transaction,
+    what: str,
+    hashed: str,
+    taken: Hold,
+    caps: Mapping[str, int | None],
+    lapsed_max: int,
+) -> None:
+    """Count what an order takes, where its entity stays within the caps (SKU → cards, None for no limit).
+
+    The part that loses is named ``hold {what}``. No cap may be less than what is taken.
+    """
+    conditions: list[Condition] = [Counter.lapsed.does_not_exist() | (Counter.lapsed < lapsed_max)]
+    for sku, quantity in taken.cards.items():
+        if (cap := caps[sku]) is not None:
+            conditions.append(_held(sku).does_not_exist() | (_held(sku) <= cap - quantity))
+    condition = conditions[0]
+    for other in conditions[1:]:
+        condition &= other
+    tx.update(
+        f"hold {what}",
+        _counter(what, hashed, taken.placed_at),
+        [
+            taken.mark.set(sum(taken.cards.values())),
+            *(_held(sku).add(quantity) for sku, quantity in taken.cards.items()),
+            _ttl(taken.placed_at),
+        ],
+        condition,
+    )
+
+
+def give_back(tx: records.Transaction, what: str, hashed: str, taken: Hold, *, lapsed: bool) -> None:
+    """An unpaid order ends: it holds nothing any more; refused as ``hold {what}`` if that has been said before."""
+    ended = [*_given_back(taken), *([Counter.lapsed.add(1)] if lapsed else [])]
+    tx.update(f"hold {what}", _counter(what, hashed, taken.placed_at), ended, taken.mark.exists())
+
+
+def count(what: str, hashed: str, event: str, amount_minor: int, now: datetime, taken: Hold | None = None) -> Count:
+    """Add an event to an entity's counter of today and return the sums; the same event right after adds nothing.
+
+    taken: what the order held until it was paid, which is given back; its payment makes up for an order that lapsed.
+    """
+    counter = _counter(what, hashed, now)
+    paid = [
+        Counter.orders.add(1),
+        Counter.amount_minor.add(amount_minor),
+        Counter.last_event.set(event),
+        _ttl(now),
+    ]
+    if taken:
+        ended = [*_given_back(taken), Counter.lapsed.add(-1)]
+        held_on = _counter(what, hashed, taken.placed_at)
+        if held_on.counter != counter.counter:  # placed before midnight, paid after it
+            _update(held_on, ended, taken.mark.exists())
+        elif _update(counter, [*paid, *ended], taken.mark.exists()):
+            return Count(int(counter.orders), int(counter.amount_minor))
+    if not _update(counter, paid, Counter.last_event.does_not_exist() | (Counter.last_event != event)):
         counter.refresh(consistent_read=True)
     return Count(int(counter.orders), int(counter.amount_minor))
 
@@ -176,6 +243,35 @@ def open_reviews(limit: int) -> list[Review]:
     found = [str(item.id) for item in Review.by_open.query(OPEN, limit=limit, page_size=limit)]
     by_id = {str(item.id): item for item in Review.batch_get(found)} if found else {}
     return [by_id[review_id] for review_id in found if review_id in by_id]
+
+
+def _counter(what: str, hashed: str, day: datetime) -> Counter:
+    return Counter(f"vel#{what}#{hashed}#{clock.shanghai_day(day):%Y%m%d}")
+
+
+def _held(sku: str) -> Path:
+    return Path([f"held#{sku}"])  # a list of one name: in a text, a dot would be the way into a map
+
+
+def _given_back(taken: Hold) -> list[Any]:
+    return [taken.mark.remove(), *(_held(sku).add(-quantity) for sku, quantity in taken.cards.items())]
+
+
+def _ttl(day: datetime) -> Any:
+    return Counter.ttl.set(int((day + timedelta(days=COUNTED_DAYS)).timestamp()))
+
+
+def _update(counter: Counter, actions: Sequence[Any], condition: Condition) -> bool:
+    """Whether the condition held; meeting the transaction of another order is no answer, so it is tried again."""
+    for attempt in range(ATTEMPTS):
+        try:
+            records.update(counter, actions, condition)
+            return True
+        except records.Lost as lost:
+            if lost.refused:
+                return False
+            time.sleep(_chance.uniform(0, 0.02 * (attempt + 1)))  # seconds: spreads those who met
+    raise Busy
 
 
 def _list_key(what: str, hashed: str) -> str:

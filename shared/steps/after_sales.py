@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
+from shared.inventory import records as inventory
 from shared.kernel import ids
 from shared.kernel.errors import Busy
 from shared.kernel.records import Lost, Transaction
@@ -13,6 +14,7 @@ from shared.kernel.telemetry import count, logger
 from shared.ledger import posting
 from shared.ledger import records as ledger
 from shared.orders import records as orders
+from shared.orders.deadlines import STEP_WITHIN
 from shared.orders.errors import NotOpen
 from shared.orders.records import Order
 from shared.orders.status import LineState, Refund, Status
@@ -22,7 +24,7 @@ from shared.payments.errors import RefundNotRefused
 from shared.payments.provider import Outcome, RefundRequest
 from shared.payments.states import RefundState
 from shared.staff import records as staff
-from shared.steps.order_closing import free
+from shared.steps import large_orders, order_closing
 
 ASK_AGAIN = timedelta(minutes=1)
 """Doubled with every try."""
@@ -52,28 +54,39 @@ def request(order: Order, reason: str, by: str, now: datetime) -> str:
     refund_id = ids.new("ref", now)
     money = payments.received(str(order.head.paid_by))
     delivered = LineState.DELIVERED in order.head.facts.lines
+    large = bool(order.head.chunks) and not delivered
+    legs = _owed(order) + (_bound_for_nothing(order) if large else [])
+
+    def move(tx: Transaction, _: Collection[str] = ()) -> None:
+        due_at = now + STEP_WITHIN if large else None
+        orders.move(tx, order.head, due_at=due_at, refund=Refund.OPEN, also={"refund_id": refund_id})
+        payments.request_refund(tx, refund_id, money, reason, by, now, of_order=True)
+        ledger.post(
+            tx,
+            "refund_requested",
+            legs,
+            now,
+            order_id=order.order_id,
+            channel=str(order.head.channel),
+            provider=str(money.provider),
+            refund_id=refund_id,
+            by=by,
+        )
+
     try:
-        with Transaction() as tx:
-            orders.move(tx, order.head, refund=Refund.OPEN, also={"refund_id": refund_id})
-            if not delivered:
-                free(tx, order)
-            payments.request_refund(tx, refund_id, money, reason, by, now, of_order=True)
-            ledger.post(
-                tx,
-                "refund_requested",
-                _owed(order),
-                now,
-                order_id=order.order_id,
-                channel=str(order.head.channel),
-                provider=str(money.provider),
-                refund_id=refund_id,
-                by=by,
-            )
+        if delivered:
+            with Transaction() as tx:
+                move(tx)
+        else:
+            order_closing.ending(order, move)
     except Lost:
         latest = orders.order_of(order.order_id)
         if latest.head.refund_id:
             return str(latest.head.refund_id)
         raise (Busy() if latest.status in REFUNDABLE else NotOpen(order_status=latest.status)) from None
+    if large:
+        with suppress(Lost, Busy):  # the refund is under way; `deadlines` gives back what is left
+            order_closing.finish(order.order_id, now)
     return refund_id
 
 
@@ -154,6 +167,13 @@ def _succeed(
         refund_id=str(refund.id),
         by=by,
     )
+
+
+def _bound_for_nothing(order: Order) -> list[posting.Leg]:
+    """The cost of what a large order had been given when it was refunded half-way."""
+    bound = [str(card_id) for chunk in order.chunks if chunk.claimed for card_id in chunk.card_ids]
+    costs = {str(card.card_id): int(card.cost_e6) for card in inventory.cards(bound)} if bound else {}
+    return list(large_orders.claimed_legs(order, costs))
 
 
 def _owed(order: Order) -> list[posting.Leg]:

@@ -14,7 +14,7 @@ from shared.kernel.telemetry import count, logger
 from shared.orders import records as orders
 from shared.orders.deadlines import STEP_WITHIN, TRIES_MAX, next_look
 from shared.orders.records import Head
-from shared.orders.status import CLOSED, Status
+from shared.orders.status import CLOSED, GIVING_BACK, Status
 from shared.payments import records as payments
 from shared.payments import registry
 from shared.payments.errors import UnknownProvider
@@ -56,7 +56,11 @@ def _order(head: Head, silent: set[str], now: datetime) -> None:
     status = Status(head.status)
     if not head.due_at or str(head.due_at) > clock.iso(now):
         return  # the index was a moment behind
-    if status is Status.PLACED:
+    if head.chunks and status in GIVING_BACK and order_closing.finish(str(head.order_id), now):
+        return
+    if status is Status.HOLDING:
+        order_closing.close(orders.order_of(str(head.order_id)), Status.CANCELLED, now)
+    elif status is Status.PLACED:
         _unpaid(head, silent, now)
     elif status in CLOSED:
         _closed(head, silent, now)
@@ -71,7 +75,7 @@ def _order(head: Head, silent: set[str], now: datetime) -> None:
 def _unpaid(head: Head, silent: set[str], now: datetime) -> None:
     """Ask whether a notification was lost; if nothing was paid, wait on or expire."""
     _all_answered(head, silent, now)
-    latest = orders.order_of(str(head.order_id))
+    latest = orders.outline_of(str(head.order_id))
     if latest.status is not Status.PLACED:
         return
     expires_at = clock.parse(str(head.expires_at))

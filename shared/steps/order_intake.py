@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from random import Random, SystemRandom
 
@@ -42,7 +44,9 @@ from shared.orders.quoting import Quote, QuotedLine
 from shared.orders.status import LineState, Status
 from shared.payments import records as payments
 from shared.payments import registry
-from shared.steps import order_closing, quoting
+from shared.risk.errors import HoldLimit
+from shared.risk.holds import Caps
+from shared.steps import hold_limits, large_orders, order_closing, quoting
 from shared.steps.order_views import amount_of, order_view, payment_view, placed_view
 
 REFERENCE_MIN = 22  # characters: 128 bits in base 64
@@ -76,7 +80,7 @@ def quote(wanted: QuoteRequest, now: datetime) -> QuoteView:
 
 
 def place(wanted: PlaceOrder, caller: Caller, now: datetime, hold_seconds: int | None = None) -> PlacedOrder:
-    """Place an order and hold its very cards, in one transaction; the same reference gives the same order again.
+    """Place an order and hold its very cards, all or nothing; the same reference gives the same order again.
 
     hold_seconds: how long to hold them, where it is not for the shop to say. A channel's references are its own, so
     they need not be random, and whom it sells to is its own affair, so a contact may be missing.
@@ -97,22 +101,22 @@ def place(wanted: PlaceOrder, caller: Caller, now: datetime, hold_seconds: int |
         placed = orders.referred(str(ref.order_id))
         if placed is None:
             raise Busy from None
-        return _placed_before(placed, ref, caller, wanted)
+        return _placed_before(placed, ref, caller, wanted, now)
     except Refusal:
         # What is refused today may have been placed by an earlier try whose answer was lost.
         placed = orders.referred(str(ref.order_id))
         if placed is None:
             raise
-        return _placed_before(placed, ref, caller, wanted)
+        return _placed_before(placed, ref, caller, wanted, now)
 
 
 def look_up(order_id: str) -> OrderView:
-    return order_view(orders.order_of(order_id))
+    return order_view(orders.outline_of(order_id))
 
 
 def cancel(order_id: str, now: datetime) -> OrderView:
     """Cancel an unpaid order and free its cards; cancelling again is a success."""
-    order = orders.order_of(order_id)
+    order = orders.outline_of(order_id)
     if order.status is not Status.CANCELLED:
         order_closing.close(order, Status.CANCELLED, now)
     return look_up(order_id)
@@ -164,23 +168,33 @@ def _place_new(
         _new_line(order_id, number, line, skus[line.sku], quoted.channel) for number, line in enumerate(quoted.lines, 1)
     ]
     stocked = [line for line in lines if line.fulfilment == Fulfilment.STOCK]
+    hold = hold_limits.taken(head, lines)
+    large = quoting.is_large(lines)
+    if large:
+        head.status, head.payments, head.ref = Status.HOLDING, [], str(ref.order_id)
+        head.due_at = clock.iso(now + large_orders.HOLD_WITHIN)
+        head.chunks = sum(len(large_orders.chunks_of(line)) for line in lines)
 
     today = clock.shanghai_day(now)
     needs, passed_over = [quoting.need(line, today) for line in stocked], frozenset[str]()
+    allowed: Mapping[str, Caps] = {}
     for attempt in range(ATTEMPTS):
-        for line, card_ids in zip(stocked, inventory.pick_all(needs, _chance, passed_over), strict=True):
-            line.card_ids = card_ids
+        picked = inventory.pick_all(needs, _chance, passed_over)
+        if attempt == 0:
+            allowed = hold_limits.allowed(hold, skus)
+        for line, card_ids in zip(stocked, picked, strict=True):
+            line.card_ids = [] if large else card_ids
         try:
             with Transaction() as tx:
                 orders.place(tx, head, lines, ref)
-                payments.open_payment(
-                    tx, payment_id, order_id, provider.code, quoted.total, subject, clock.parse(str(head.expires_at))
-                )
+                if not large:
+                    payments.open_payment(tx, payment_id, order_id, provider.code, quoted.total, subject, expires_at)
                 for line in lines:
                     for card_id in line.card_ids:
                         inventory.hold(tx, card_id, str(line.sku), order_id, quoted.channel)
                 for taken in orders.limited(lines, quoted.channel):
                     inventory.reserve_quota(tx, *taken)
+                hold_limits.take(tx, head, hold, allowed)
             break
         except Lost as lost:
             if "ref" in lost.failed and orders.referred(str(ref.order_id)):
@@ -190,19 +204,60 @@ def _place_new(
                     raise OutOfStock(sku=line.sku) from None
                 if f"quota {line.sku}@{quoted.channel}" in lost.refused:
                     raise QuotaUsedUp(sku=line.sku) from None
+            if any(part.startswith("hold ") for part in lost.refused):
+                raise HoldLimit from None
             passed_over |= {part for part in lost.failed if ids.is_id("crd", part)}
             time.sleep(_chance.uniform(0, 0.02 * min(attempt + 1, 10)))  # seconds: spreads buyers who collided
     else:
         raise Busy
+    if large:
+        return _complete(order_id, caller, wanted, now)
     placed = payments.Payment(payment_id, amount_minor=quoted.total.minor, currency=quoted.total.currency)
     placed.provider, placed.subject, placed.expires_at = provider.code, subject, head.expires_at
     return placed_view(head, placed, caller, wanted.return_url or "")
 
 
-def _placed_before(placed: orders.Ref, ref: orders.Ref, caller: Caller, wanted: PlaceOrder) -> PlacedOrder:
+def _complete(order_id: str, caller: Caller, wanted: PlaceOrder, now: datetime) -> PlacedOrder:
+    """Hold all the cards of a large order, then let it be paid; or give everything back and say why."""
+    order = orders.order_of(order_id)
+    for _ in range(ATTEMPTS):
+        if order.status is not Status.HOLDING:
+            break
+        head = order.head
+        placed_at, expires_at = clock.parse(str(head.placed_at)), clock.parse(str(head.expires_at))
+        payment_id = _payment_id(order_id, str(head.provider))
+        try:
+            large_orders.hold(order, now)
+            with Transaction() as tx:
+                orders.move(
+                    tx,
+                    head,
+                    holding=False,
+                    due_at=next_look(placed_at, expires_at, now),
+                    also={"payments": [payment_id], "ref": None},
+                )
+                subject = str(order.lines[0].title)[:60]
+                payments.open_payment(tx, payment_id, order_id, str(head.provider), head.total, subject, expires_at)
+        except Lost:
+            pass  # another try for the same order was faster, or it was given up: look again
+        except (OutOfStock, Busy):
+            with suppress(NotOpen, Busy):  # another process has ended it, or `deadlines` will
+                order_closing.close(orders.order_of(order_id), Status.CANCELLED, now)
+            raise
+        order = orders.order_of(order_id)
+    if not order.head.payments:
+        raise Busy  # it was given up, so the next try begins anew
+    return placed_view(order.head, payments.payment(str(order.head.payments[-1])), caller, wanted.return_url or "")
+
+
+def _placed_before(
+    placed: orders.Ref, ref: orders.Ref, caller: Caller, wanted: PlaceOrder, now: datetime
+) -> PlacedOrder:
     if placed.body_hash != ref.body_hash:
         raise ReferenceReused
     head = orders.head_of(str(placed.refers_to))
+    if not head.payments:
+        return _complete(str(head.order_id), caller, wanted, now)
     return placed_view(head, payments.payment(str(head.payments[-1])), caller, wanted.return_url or "")
 
 

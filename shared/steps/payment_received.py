@@ -19,7 +19,7 @@ from shared.kernel.telemetry import count, logger
 from shared.ledger import posting
 from shared.ledger import records as ledger
 from shared.orders import records as orders
-from shared.orders.deadlines import STEP_WITHIN
+from shared.orders.deadlines import STEP_WITHIN, step_due
 from shared.orders.records import Order
 from shared.orders.status import Refund, Status
 from shared.payments import records as payments
@@ -28,6 +28,7 @@ from shared.payments.errors import UnknownPayment
 from shared.payments.provider import Charge
 from shared.payments.records import Received
 from shared.payments.states import MoneyState
+from shared.steps import order_closing
 from shared.steps.quoting import need
 
 ATTEMPTS = 12  # lost races against the order's other moves and against buyers of the same cards
@@ -45,7 +46,7 @@ def receive(payment_id: str, charge: Charge, provider: str, now: datetime) -> No
         if money.state == MoneyState.APPLIED:
             return
         try:
-            _use(money, paid, orders.order_of(str(paid.order_id)), now)
+            _use(money, paid, orders.outline_of(str(paid.order_id)), now)
             return
         except Lost:
             money = payments.received(str(money.id))  # somebody moved first: look again, decide again
@@ -64,7 +65,14 @@ def _use(money: Received, paid: payments.Payment, order: Order, now: datetime) -
 
 
 def _revive(money: Received, order: Order, now: datetime) -> None:
-    """Late money: its cards are back on the shelf, so others take their place; if there are none, it goes back."""
+    """Late money: its cards are back on the shelf, so others take their place; if there are none, it goes back.
+
+    It goes back for a large order, too: a thousand cards are not taken at once for a buyer who may have gone.
+    """
+    if order.head.chunks:
+        order_closing.finish(order.order_id, now)
+        _refund_late(money, order, now)
+        return
     stocked = [line for line in order.lines if line.card_ids]
     today = clock.shanghai_day(now)
     try:
@@ -82,8 +90,7 @@ def _pay(money: Received, order: Order, held_anew: Mapping[str, list[str]], now:
     """The order is paid: money, attempt, order, books, and for late money the new cards of its lines, all at once."""
     with Transaction() as tx:
         payments.apply(tx, money, "late" if order.head.closed else "order")
-        payments.settle(tx, money)
-        orders.move(tx, order.head, due_at=now + STEP_WITHIN, also={"paid_by": str(money.id)})
+        orders.move(tx, order.head, due_at=_due(order, now), also={"paid_by": str(money.id)})
         for line in order.lines if order.head.closed else ():
             for card_id in held_anew.get(line.number, ()):
                 inventory.hold(tx, card_id, str(line.sku), order.order_id, str(order.head.channel))
@@ -96,12 +103,18 @@ def _pay(money: Received, order: Order, held_anew: Mapping[str, list[str]], now:
     logger.info("paid", order_id=order.order_id, late=bool(order.head.closed))
 
 
+def _due(order: Order, now: datetime) -> datetime | None:
+    """An order that was paid soon is looked at soon enough at the time that its placing has set."""
+    if order.head.closed or not order.head.due_at:
+        return now + STEP_WITHIN
+    return step_due(clock.parse(str(order.head.due_at)), now)
+
+
 def _refund_late(money: Received, order: Order, now: datetime) -> None:
     """The order was closed and its cards are gone: the money goes back, and the order says so."""
     refund_id = ids.new("ref", now)
     with Transaction() as tx:
         payments.apply(tx, money, "late_without_stock")
-        payments.settle(tx, money)
         orders.move(
             tx,
             order.head,

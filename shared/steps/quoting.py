@@ -29,7 +29,7 @@ def quote(wanted: QuoteRequest, channel: str) -> tuple[Quote, Mapping[str, Sku]]
     for line in wanted.lines:
         if channel in skus[line.sku].terms.hidden:
             raise UnknownSku(sku=line.sku)
-    _check_size(wanted.lines, skus, channel)
+    _check_size(wanted.lines)
     asked = Counter[str]()
     for line in wanted.lines:
         sku = skus[line.sku]
@@ -57,10 +57,14 @@ def need(line: orders.Line, today: date) -> Need:
     return Need(str(line.sku), int(line.quantity), int(line.shards), good_on, line.aside)
 
 
-def _check_size(lines: Sequence[WantedLine], skus: Mapping[str, Sku], channel: str) -> None:
-    # A code that we make ourselves is written with its fingerprint: two actions of the transaction that delivers it.
-    pieces = sum(line.quantity * (2 if skus[line.sku].fulfilment is Fulfilment.ISSUE else 1) for line in lines)
+def is_large(lines: Sequence[orders.Line]) -> bool:
+    """Whether an order is too much for the one transaction that places it, or for the one that delivers it."""
+    # A code that we make ourselves is written with its fingerprints, of which it has two while a pepper is changed.
+    pieces = sum(int(line.quantity) * (3 if line.fulfilment == Fulfilment.ISSUE else 1) for line in lines)
     # Each line is written, too, and each count of what a channel may take.
-    beside = len(lines) + sum(1 for sku in skus.values() if channel in sku.terms.quotas)
-    if pieces + beside > orders.PIECES_MAX:
-        raise TooManyCards(limit=orders.PIECES_MAX - beside)
+    return pieces + len(lines) + sum(1 for line in lines if line.channel_quota is not None) > orders.PIECES_MAX
+
+
+def _check_size(lines: Sequence[WantedLine]) -> None:
+    if sum(line.quantity for line in lines) > orders.CARDS_MAX:
+        raise TooManyCards(limit=orders.CARDS_MAX)

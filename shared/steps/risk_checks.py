@@ -10,13 +10,14 @@ from shared.kernel.errors import Busy
 from shared.kernel.records import Lost, Transaction
 from shared.kernel.telemetry import count, logger
 from shared.orders import records as orders
-from shared.orders.deadlines import STEP_WITHIN
-from shared.orders.records import Head
+from shared.orders.deadlines import STEP_WITHIN, step_due
+from shared.orders.records import Head, Order
 from shared.orders.status import Decision, Status
 from shared.risk import records as risk
 from shared.risk.errors import ReviewDecided
 from shared.risk.records import ReviewState
 from shared.risk.scoring import Features, Limits, Outcome, Verdict, decide
+from shared.steps import hold_limits
 
 REVIEW_WITHIN = timedelta(minutes=30)
 """Buyers of instant goods wait no longer; then the money goes back by itself, the code never does."""
@@ -24,16 +25,19 @@ REVIEW_WITHIN = timedelta(minutes=30)
 
 def check(message: Mapping[str, str], now: datetime) -> None:
     """Decide about a paid order; one that has been decided is left alone."""
-    head = orders.head_of(message["order_id"])
-    if Status(head.status) is not Status.PAID:
+    order = orders.outline_of(message["order_id"])
+    head = order.head
+    if order.status is not Status.PAID:
         return
-    verdict = decide(_features(head, now), limits())
+    verdict = decide(_features(order, now), limits())
     try:
         if verdict.outcome is Outcome.REVIEW:
             _open_review(head, verdict, now)
         else:
             also = {"reasons": list(verdict.reasons)} if verdict.reasons else None
-            orders.move_alone(head, due_at=_due(head, now), decision=Decision(verdict.outcome), also=also)
+            orders.move_alone(
+                head, due_at=step_due(clock.parse(str(head.due_at)), now), decision=Decision(verdict.outcome), also=also
+            )
     except Lost:
         return  # somebody moved it first, which this message may have done itself in an earlier delivery
     count(f"Risk{verdict.outcome.title()}")
@@ -65,11 +69,12 @@ def limits() -> Limits:
     )
 
 
-def _features(head: Head, now: datetime) -> Features:
-    order_id, amount = str(head.order_id), int(head.total_minor)
+def _features(order: Order, now: datetime) -> Features:
+    head = order.head
+    order_id, amount, hold = order.order_id, int(head.total_minor), hold_limits.taken(head, order.lines)
     known = [("contact", head.contact_hash), ("address", head.address_hash)]
     keys = [(what, str(hashed)) for what, hashed in known if hashed]
-    counts = {what: risk.count(what, hashed, order_id, amount, now) for what, hashed in keys}
+    counts = {what: risk.count(what, hashed, order_id, amount, now, hold) for what, hashed in keys}
     lists = risk.listed(keys, now)
     return Features(
         total_minor=amount,
@@ -79,12 +84,6 @@ def _features(head: Head, now: datetime) -> Features:
         contact_listed=lists.get("contact"),
         address_listed=lists.get("address"),
     )
-
-
-def _due(head: Head, now: datetime) -> datetime | None:
-    """A new deadline costs index writes, so the one set when the order was paid serves while there is time left."""
-    due_at = clock.parse(str(head.due_at))
-    return None if due_at > now + STEP_WITHIN / 2 else now + STEP_WITHIN
 
 
 def _open_review(head: Head, verdict: Verdict, now: datetime) -> None:
