@@ -62,3 +62,9 @@ def on_schedule(work: Callable[[datetime], None]) -> Callable[[Event, LambdaCont
         work(clock.parse(event["time"]) if event.get("time") else clock.now())
 
     return measured(handler)
+
+
+def keys_of(record: Mapping[str, Any]) -> str:
+    """Enough of a stream record to find its item; the contents stay in the table."""
+    keys = (record.get("dynamodb") or {}).get("Keys") or {}
+    return ",".join(f"{name}={next(iter(value.values()), '')}" for name, value in sorted(keys.items()))

@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.jobs.states import WORKED_ON, JobKind, JobState
 from shared.kernel import queues
+from shared.kernel.events import keys_of
 from shared.kernel.telemetry import count, logger
 from shared.orders.status import Status
 from shared.payments.states import RefundState
@@ -47,7 +48,7 @@ def forward(stream_records: Iterable[Mapping[str, Any]]) -> None:
         except (KeyError, TypeError, ValueError):
             logger.error("a stream record cannot be read", event_id=str(record.get("eventID")))
             count("RelayUnreadable")
-            outgoing["relay-failures"].append({"event_id": str(record.get("eventID")), "keys": _keys(record)})
+            outgoing["relay-failures"].append({"event_id": str(record.get("eventID")), "keys": keys_of(record)})
     for queue, messages in outgoing.items():
         queues.send(queue, messages)
 
@@ -68,9 +69,3 @@ def _next(record: Mapping[str, Any]) -> tuple[str, dict[str, str]] | None:
         RefundState(new["state"]["S"])
         return REFUNDS, {"refund_id": new["id"]["S"]}
     return None
-
-
-def _keys(record: Mapping[str, Any]) -> str:
-    """Enough to find the record; its contents stay in the table."""
-    keys = (record.get("dynamodb") or {}).get("Keys") or {}
-    return ",".join(f"{name}={next(iter(value.values()), '')}" for name, value in sorted(keys.items()))

@@ -116,37 +116,46 @@ def covers(path: str, method: str, route: str, verb: str) -> bool:
     return method in (verb, "ANY") and (path == route or (above != path and route.startswith(above)))
 
 
-def test_one_function_alone_can_decrypt_a_code() -> None:
-    able = {
-        folder
-        for folder, (_, properties) in FUNCTIONS.items()
-        if re.search(r"kms:(Decrypt|ReEncrypt|\*)|'\*'|:\*'", str(actions_of(properties)))
-    }
+def test_two_functions_alone_can_decrypt_the_key_of_a_card() -> None:
+    able: dict[str, set[str]] = {}
+    for folder, (_, properties) in FUNCTIONS.items():
+        for statement in statements_of(properties):
+            if re.search(r"kms:(Decrypt|ReEncrypt\w*|\*)|'\*'|:\*'", str([statement["Action"]])):
+                able.setdefault(folder, set()).update(purposes_of(statement))
 
-    assert able == {"card_reveal"}
+    assert {folder for folder, purposes in able.items() if purposes != {"job"}} == {"card_reveal", "vault_keeping"}
+    assert set(able) <= {"card_reveal", "vault_keeping", "bulk_jobs"}
 
 
-def actions_of(properties: dict[str, Any]) -> list[Any]:
-    """Every action that a function's policies allow; a policy that is only a name would hide its actions."""
+def purposes_of(statement: dict[str, Any]) -> set[str]:
+    """What the keys are for that a statement lets decrypt, by the encryption context that it insists on."""
+    allowed = statement.get("Condition", {}).get("StringEquals", {}).get("kms:EncryptionContext:purpose", "anything")
+    return {allowed} if isinstance(allowed, str) else set(allowed)
+
+
+def statements_of(properties: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every statement of a function's policies; a policy that is only a name would hide its actions."""
     policies = properties.get("Policies", [])
     assert all(isinstance(policy, dict) and "Statement" in policy for policy in policies)
 
     def under(value: Any) -> Iterator[Any]:  # a statement may stand under an If
         if isinstance(value, dict):
-            yield from [value["Action"]] if "Action" in value else (one for v in value.values() for one in under(v))
+            yield from [value] if "Action" in value else (one for v in value.values() for one in under(v))
         elif isinstance(value, list):
             yield from (one for item in value for one in under(item))
 
     return list(under(policies))
 
 
-def test_there_is_a_trigger_for_every_queue_between_steps_and_for_both_outboxes() -> None:
+def test_there_is_a_trigger_for_every_queue_between_steps_and_for_every_stream() -> None:
     assert sorted(function for function, _ in QUEUES) == [
         "AfterSalesFunction",
+        "BulkJobsFunction",
         "CardDispatchFunction",
         "RiskChecksFunction",
+        "VaultKeepingFunction",
     ]
-    assert [function for function, _ in STREAMS] == ["RelayFunction"] * 3
+    assert [function for function, _ in STREAMS] == ["RelayFunction"] * 3 + ["InsightsFunction"]
 
 
 @pytest.mark.parametrize(("function", "mapping"), QUEUES, ids=by_name)

@@ -1,0 +1,391 @@
+"""The levels follow the cards through the stream; each night they are held to them, and what has expired goes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timedelta
+from random import Random
+from typing import Any
+
+import boto3
+import pytest
+
+from shared.catalog import records as catalog
+from shared.catalog.terms import Terms
+from shared.insights import levels
+from shared.insights import records as insights
+from shared.insights.levels import STATES, Key, Level, Seen, of_channel, of_lot, of_sku
+from shared.inventory import lots, shelf
+from shared.inventory import records as inventory
+from shared.inventory.states import CardState
+from shared.kernel import clock, ids
+from shared.kernel.records import Transaction
+from shared.ledger import posting
+from shared.ledger import records as ledger
+from shared.staff import records as staff
+from shared.steps import settlement, stocktake
+from tests.doors.test_dying import Died, dying_after
+from tests.shop import CONTEXT, Shop, handler
+
+SKU = "G020"
+COST_E6 = 15_005_000  # rounded, each card by itself, to 15.00
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In process the stream has told everything once it is pumped."""
+    monkeypatch.setenv("SETTLE_SECONDS", "0")
+
+
+def stocked(count: int, expires_on: date | None = None, sku: str = SKU, aside: str | None = None) -> list[str]:
+    """Cards of a new lot, with their purchase in the books."""
+    now = clock.now()
+    lot = lots.new_lot(ids.new("lot", now), "", "acme", "file.txt", b"-", 1, now)
+    with Transaction() as tx:
+        ledger.post(tx, "stock_in", posting.lot_bought("acme", sku, [COST_E6] * count), now, lot_id=str(lot.lot_id))
+    made = [
+        inventory.new_card(ids.new("crd", now), sku, lot, b"-", "••••0000", COST_E6, expires_on, 1)
+        for _ in range(count)
+    ]
+    for card in made:
+        if aside:
+            card.home = card.shelf = shelf.aside(sku, aside)
+        card.save()
+    return [str(card.card_id) for card in made]
+
+
+def move(how: str, card_id: str, chance: Random) -> None:
+    """One legal move of a card."""
+    with Transaction() as tx:
+        if how == "hold":
+            inventory.hold(tx, card_id, SKU, "ord_1", chance.choice(["shop", "taobao"]))
+        elif how == "release":
+            inventory.release(tx, card_id, "ord_1")
+        elif how == "claim":
+            inventory.claim(tx, card_id, "ord_1")
+        elif how == "freeze":
+            inventory.freeze(tx, card_id, "job_1")
+        elif how == "void":
+            inventory.void(tx, card_id, CardState.FROZEN)
+
+
+def truth() -> dict[Key, tuple[int, ...]]:
+    """The levels as the cards say."""
+    numbers: dict[Key, Counter[str]] = {}
+    for card in inventory.Card.scan():
+        for key in Seen(card.sku, card.lot_id, card.state, card.channel).keys:
+            numbers.setdefault(key, Counter())[card.state] += 1
+    return {key: tuple(count[state] for state in STATES) for key, count in numbers.items()}
+
+
+def told() -> dict[Key, tuple[int, ...]]:
+    """The levels as they are stored, without those that are nothing but zeros."""
+    return {key: level.numbers for key, level in insights.everything() if any(level.numbers)}
+
+
+def counted(capsys: pytest.CaptureFixture[str]) -> Counter[str]:
+    """What was counted since the last look."""
+    found: Counter[str] = Counter()
+    for line in capsys.readouterr().out.splitlines():
+        if line.startswith('{"_aws"'):
+            said = json.loads(line)
+            for metric in said["_aws"]["CloudWatchMetrics"][0]["Metrics"]:
+                value = said[metric["Name"]]
+                found[metric["Name"]] += int(sum(value) if isinstance(value, list) else value)
+    return found
+
+
+def night(now: datetime | None = None) -> None:
+    handler("stocktake")({"time": clock.iso(now or clock.now())}, CONTEXT)
+
+
+def stream(shop: Shop) -> list[dict[str, Any]]:
+    return [record for table, record in shop._changes() if table == "cards"]
+
+
+def deliver(records: Sequence[dict[str, Any]]) -> None:
+    handler("insights")({"Records": list(records)}, CONTEXT)
+
+
+def books() -> tuple[int, int]:
+    """What the books say of stock: minor units, cards."""
+    legs = [
+        leg
+        for entry in ledger.entries_of(clock.shanghai_day(clock.now()))
+        for leg in entry.legs
+        if leg.account == "inventory"
+    ]
+    return sum(leg.amount_minor for leg in legs), sum(leg.quantity or 0 for leg in legs)
+
+
+def tasks() -> list[str]:
+    return sorted(str(task.id) for task in staff.open_tasks(100))
+
+
+# --- within seconds ---
+
+
+def test_levels_follow_a_sale_a_release_an_expiry_a_freeze_and_a_void(shop: Shop) -> None:
+    tomorrow = clock.shanghai_day(clock.now()) + timedelta(days=1)
+    lot = str(inventory.cards(stocked(5, tomorrow))[0].lot_id)
+    shop.pump()
+    assert insights.levels([SKU]) == {SKU: Level(available=5, moves=5)}
+
+    sold, released = shop.placed(quantity=2), shop.placed(quantity=1, phone="13900139000")
+    shop.pump()
+    assert told() == {
+        of_sku(SKU): Level(available=2, held=3).numbers,
+        of_lot(lot): Level(available=2, held=3).numbers,
+        of_channel(SKU, "shop"): Level(held=3).numbers,
+    }
+
+    shop.pay(sold)
+    shop.call("POST", f"/orders/{released.order_id}/cancel", token=released.token)
+    shop.pump()
+    assert told() == {
+        of_sku(SKU): Level(available=3, sold=2).numbers,
+        of_lot(lot): Level(available=3, sold=2).numbers,
+        of_channel(SKU, "shop"): Level(sold=2).numbers,
+    }
+
+    frozen = next(str(card.card_id) for card in inventory.Card.scan() if card.state == "available")
+    move("freeze", frozen, Random(1))
+    shop.pump()
+    assert insights.levels([SKU])[SKU].numbers == Level(available=2, sold=2, frozen=1).numbers
+
+    move("void", frozen, Random(1))
+    shop.pump()
+    night(clock.now() + timedelta(days=2))
+    shop.pump()
+    assert insights.levels([SKU])[SKU].numbers == Level(sold=2, expired=2, void=1).numbers
+    assert told() == truth()
+
+
+def test_a_batch_that_comes_twice_and_a_record_that_is_in_it_twice_count_once(shop: Shop) -> None:
+    stocked(3)
+    records = stream(shop)
+
+    for _ in range(2):
+        deliver([*records, records[0]])
+
+    assert told() == truth()
+
+
+def test_a_record_that_cannot_be_read_goes_aside_and_the_others_count(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stocked(3)
+    unreadable: list[dict[str, Any]] = [
+        {"eventID": "1"},
+        {"eventID": "2", "eventName": "INSERT", "dynamodb": {"Keys": {"card_id": {"S": "crd_1"}}, "NewImage": {}}},
+        {
+            "eventID": "3",
+            "eventName": "INSERT",
+            "dynamodb": {"NewImage": {"sku": {"S": "A"}, "lot_id": {"S": "l"}, "state": {"S": "lost"}}},
+        },
+        {"eventID": "4", "eventName": "MODIFY", "dynamodb": {"NewImage": {"state": {"S": "sold"}}, "OldImage": None}},
+    ]
+    deliver([*unreadable[:2], *stream(shop), *unreadable[2:]])
+
+    assert told() == truth()
+    assert counted(capsys)["InsightsUnreadable"] == 4
+    url = os.environ["RELAY_FAILURES_QUEUE"]
+    aside = boto3.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    assert {"event_id": "2", "keys": "card_id=crd_1"} in [json.loads(message["Body"]) for message in aside]
+
+
+def test_counting_survives_a_death_after_every_write(shop: Shop) -> None:
+    catalog.set_terms(SKU, Terms(low=100), clock.now())
+    nth, died = 0, True
+    while died:
+        nth += 1
+        for _ in range(60):  # two transactions of levels, as every card is of its own lot
+            stocked(1)
+        records = stream(shop)
+        try:
+            with dying_after(nth) as seen:
+                deliver(records)
+        except Died:
+            deliver(records)
+        died = len(seen) >= nth
+        assert told() == truth(), f"after write {nth}, a {seen[nth - 1]}"
+        assert tasks() == [f"low_stock.{SKU}"] if nth * 60 < 100 else True
+    assert nth > 2
+
+
+def test_a_sku_that_falls_below_its_threshold_is_told_once_until_it_has_been_above_it(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog.set_terms(SKU, Terms(low=3), clock.now())
+    cards = stocked(4)
+    shop.pump()
+    assert (tasks(), counted(capsys)["LowStock"]) == ([], 0)
+
+    for card_id in cards[:2]:
+        move("freeze", card_id, Random(1))
+    shop.pump()
+    assert (tasks(), counted(capsys)["LowStock"]) == ([f"low_stock.{SKU}"], 1)
+
+    staff.close_task(f"low_stock.{SKU}", "ann", "ordered", clock.now())
+    move("freeze", cards[2], Random(1))
+    shop.pump()
+    assert (tasks(), counted(capsys)["LowStock"]) == ([], 0)
+
+    more = stocked(5)
+    shop.pump()
+    for card_id in more[:4]:
+        move("freeze", card_id, Random(1))
+    shop.pump()
+    assert (tasks(), counted(capsys)["LowStock"]) == ([f"low_stock.{SKU}"], 1)
+
+
+# --- each night ---
+
+
+def test_after_any_weather_the_stocktake_makes_the_levels_what_the_cards_are_and_says_so(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chance = Random(7)
+    cards = [card_id for _ in range(4) for card_id in stocked(10)]
+    possible = {"available": ["hold", "hold", "freeze"], "held": ["release", "claim"], "frozen": ["void"]}
+    for _ in range(200):
+        card = inventory.cards([chance.choice(cards)])[0]
+        if how := possible.get(str(card.state)):
+            move(chance.choice(how), str(card.card_id), chance)
+    records = stream(shop)
+    batches = [records[start : start + 7] for start in range(0, len(records), 7)]
+    for batch in batches:
+        for _ in range(chance.choices([0, 1, 2], [5, 90, 5])[0]):
+            deliver(batch)
+    assert told() != truth()
+    counted(capsys)
+
+    night()
+
+    assert told() == truth()
+    assert counted(capsys)["LevelDrift"] > 0
+    night()
+    assert counted(capsys)["LevelDrift"] == 0
+
+
+def test_what_moved_while_the_cards_were_counted_is_no_drift(
+    shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cards = stocked(4)
+    shop.pump()
+    walk, walks = stocktake.stocktaking.every_card, []
+
+    def busy() -> Iterator[Any]:
+        """Cards are sold between the walk and the look at the levels, on the first walk only."""
+        yield from walk()
+        walks.append(1)
+        if len(walks) == 1:
+            for card_id in cards[:2]:
+                move("hold", card_id, Random(1))
+            shop.pump()
+
+    monkeypatch.setattr(stocktake.stocktaking, "every_card", busy)
+    night()
+
+    assert len(walks) == 2
+    assert told() == truth()
+    assert counted(capsys)["LevelDrift"] == 0
+
+
+def test_expired_cards_leave_every_shelf_and_the_books_say_what_was_lost(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    today = clock.shanghai_day(clock.now())
+    stocked(110, today - timedelta(days=1))  # more than one transaction
+    stocked(1, today - timedelta(days=3), aside=shelf.SAFETY)
+    stocked(1, today - timedelta(days=3), aside="a-channel-that-is-gone")
+    stocked(2, today)
+    stocked(1)
+    shop.pump()
+    counted(capsys)
+
+    night()
+    shop.pump()
+
+    assert insights.levels([SKU])[SKU].numbers == Level(available=3, expired=112).numbers
+    assert books() == (3 * 1500, 3)
+    running = settlement.running(clock.now())
+    assert running.trial_balance == {"CNY": 0}
+    assert [row.write_offs for row in running.rows if row.sku == SKU and row.write_offs] == [112 * 1500]
+    assert counted(capsys)["CardsExpired"] == 112
+    night()
+    assert books() == (3 * 1500, 3)
+
+
+def test_what_soon_expires_is_listed_by_sku_and_day_and_a_person_is_told_once_a_day(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    today = clock.shanghai_day(clock.now())
+    in_days = [today + timedelta(days=days) for days in range(40)]
+    for days in (0, 14, 14, 15, 30):
+        stocked(1, in_days[days])
+    stocked(2, in_days[20], sku="V001")
+    catalog.set_terms("V001", Terms(min_days=25), clock.now())
+    shop.pump()
+
+    night()
+    night()
+
+    assert insights.near_of(SKU) == {in_days[0].isoformat(): 1, in_days[14].isoformat(): 2}
+    assert insights.near_of("V001") == {in_days[20].isoformat(): 2}  # by its own terms nobody can be sold these
+    assert tasks() == [f"near_expiry.{today.isoformat()}"]
+    assert counted(capsys)["NearExpiry"] == 10
+
+    night(clock.now() + timedelta(days=50))
+    assert [near.part for near in insights.all_near()] == []
+
+
+def test_one_failing_sku_does_not_stop_the_others(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    yesterday = clock.shanghai_day(clock.now()) - timedelta(days=1)
+    broken = inventory.cards(stocked(2, yesterday, sku="V001"))[0]
+    broken.update([inventory.Card.cost_e6.set(-1), inventory.Card.lot_id.set("lot_x")])
+    inventory.Card.get(broken.card_id).update([inventory.Card.cost_e6.remove()])
+    good = stocked(2, yesterday, sku="V002")
+    stocked(2, yesterday)
+
+    night()
+
+    assert {str(card.state) for card in inventory.cards(good)} == {"expired"}
+    assert counted(capsys)["StocktakeFailed"] == 1
+    assert insights.last_recount() is not None
+
+
+def test_a_stocktake_survives_a_death_after_every_write(shop: Shop) -> None:
+    today = clock.shanghai_day(clock.now())
+    catalog.set_terms(SKU, Terms(low=1_000), clock.now())
+    nth, died, expired = 0, True, 0
+    while died:
+        nth += 1
+        stocked(2, today - timedelta(days=1))
+        stocked(1, today - timedelta(days=1), aside=shelf.SAFETY)
+        stocked(1, today + timedelta(days=3), sku="V001")
+        records = stream(shop)
+        deliver(records[1:])  # the first move is lost
+        expired += 3
+        try:
+            with dying_after(nth) as seen:
+                night()
+        except Died:
+            shop.pump()  # Lambda waits a minute before it tries again
+            night()
+        died = len(seen) >= nth
+        shop.pump()
+        assert told() == truth(), f"after write {nth}, a {seen[nth - 1]}"
+        assert books() == (nth * 1500, nth), f"after write {nth}"
+        assert insights.levels([SKU])[SKU].numbers == Level(expired=expired).numbers
+        assert insights.near_of("V001") == {(today + timedelta(days=3)).isoformat(): nth}
+    assert nth > 6  # two levels, two shelves, the list, two tasks at the least
+    assert tasks() == [f"low_stock.{SKU}", f"near_expiry.{today.isoformat()}"]
+    assert settlement.running(clock.now()).trial_balance == {"CNY": 0}
+
+
+def test_the_states_that_are_counted_are_those_of_a_card() -> None:
+    assert tuple(CardState) == levels.STATES
