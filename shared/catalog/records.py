@@ -77,6 +77,18 @@ def save(wanted: Iterable[Sku], now: datetime) -> Changes:
     return done
 
 
+def compare(wanted: Sequence[Sku]) -> Changes:
+    """What `save` would do now."""
+    done = Changes()
+    for start in range(0, len(wanted), CHUNK):
+        chunk = wanted[start : start + CHUNK]
+        stored = skus(sku.sku for sku in chunk)
+        new = sum(sku.sku not in stored for sku in chunk)
+        changed = sum(sku.sku in stored and _said(sku) != _said(stored[sku.sku]) for sku in chunk)
+        done += Changes(new, changed, len(chunk) - new - changed)
+    return done
+
+
 def set_terms(sku: str, terms: Terms, now: datetime) -> None:
     """Store how a SKU's stock is shared out, or UnknownSku. Its version stays: no price rests on this."""
     try:

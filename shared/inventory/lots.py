@@ -138,7 +138,9 @@ def latest(
     supplier: str, start: datetime, end: datetime, limit: int, before: tuple[str, str] | None
 ) -> list[tuple[str, str]]:
     """(received_at, id) of a supplier's lots of a period, the latest first, those behind the one named `before`."""
-    place = {"received_at": {"S": before[0]}, "lot_id": {"S": before[1]}, "supplier": {"S": supplier}} if before else None
+    place = (
+        {"received_at": {"S": before[0]}, "lot_id": {"S": before[1]}, "supplier": {"S": supplier}} if before else None
+    )
     found = Lot.by_supplier.query(
         supplier,
         _within(start, end),

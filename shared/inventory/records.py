@@ -433,7 +433,7 @@ def states_of(lot_ids: Iterable[str]) -> Counter[str]:
     for lot_id in lot_ids:
         for shard in range(LOT_SHARDS):
             card_ids = cards_of_lot(lot_id, shard)
-            seen = Card.batch_get(card_ids, consistent_read=True, attributes_to_get=("card_id", "state"))
+            seen = Card.batch_get(card_ids, consistent_read=True, attributes_to_get=["card_id", "state"])
             found.update(str(card.state) for card in seen)
     return found
 

@@ -40,7 +40,7 @@ MOVES: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
         JobState.FAILED: frozenset({JobState.UNDOING}),
         JobState.CANCELLED: frozenset({JobState.UNDOING}),
         JobState.UNDOING: frozenset({JobState.UNDONE}),
-        JobState.UNDONE: frozenset(),
+        JobState.UNDONE: frozenset({JobState.UNDOING}),  # what was held the first time may be free by now
     }
 )
 

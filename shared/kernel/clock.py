@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 
 SHANGHAI = timezone(timedelta(hours=8), "Asia/Shanghai")  # no daylight saving since 1991, so no zone data is needed
@@ -30,3 +32,12 @@ def parse(text: str) -> datetime:
 def shanghai_day(moment: datetime) -> date:
     """The business day: the calendar date in Shanghai."""
     return moment.astimezone(SHANGHAI).date()
+
+
+Ticking = Callable[[], datetime]
+
+
+def since(start: datetime) -> Ticking:
+    """A clock that stands at `start` now and goes on from there: for work that takes longer than a moment."""
+    began = time.monotonic()
+    return lambda: start + timedelta(seconds=time.monotonic() - began)

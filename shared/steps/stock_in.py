@@ -1,163 +1,351 @@
-"""A supplier's card file becomes stock: sealed, fingerprinted, shelved and booked, or refused line by line."""
+"""What a check has found new comes into stock, and goes out again when the import is undone: in parts, each exact."""
 
 from __future__ import annotations
 
-from collections import Counter
+import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import NamedTuple
 
 from shared.catalog import records as catalog
-from shared.catalog.kinds import Fulfilment
-from shared.catalog.sku import Sku
-from shared.inventory import card_files, codes
+from shared.inventory import codes
 from shared.inventory import lots as lot_records
 from shared.inventory import records as inventory
-from shared.inventory.card_files import REASONS, Shape, Skipped
-from shared.inventory.contract import CardImportReport, RefusedRow
-from shared.inventory.errors import TooManyRows
-from shared.kernel import clock, ids, vault
+from shared.inventory.lots import Lot
+from shared.inventory.records import LOT_SHARDS
+from shared.inventory.states import UNSOLD, CardState
+from shared.jobs import parts
+from shared.jobs import records as jobs
+from shared.jobs.reasons import Failed
+from shared.jobs.records import Job
+from shared.jobs.states import JobState
+from shared.kernel import clock, sealed, vault
 from shared.kernel.errors import Busy
 from shared.kernel.records import LIMIT, Lost, Transaction
 from shared.kernel.telemetry import logger
 from shared.kernel.vault import LotKey, Secret
 from shared.ledger import posting
 from shared.ledger import records as ledger
+from shared.steps import import_files, stock_check
+from shared.steps.import_files import Plan, Row
 
-BESIDE = 4  # actions: one entry in the books, and room for what counts the rows
-ATTEMPTS = 6  # lost races of one chunk against another import
-ROWS_MAX = 10_000  # lines in one request: a third of the 29 s that API Gateway waits
-SHOWN = 1_000  # refused rows in the answer, far below the 6 MB that Lambda answers with
+BESIDE = 4  # actions: the entry in the books, the job's progress, the lot's state, the rows that lost
+ATTEMPTS = 6  # of one transaction against other imports
+PAGE = LIMIT - 2  # cards taken back in one transaction, with its entry and the job's progress
+PASSES = 3  # over an undone lot: its index may be a moment behind
+ENOUGH = timedelta(minutes=12)  # of the fifteen that a worker has: then `deadlines` sends the job to another
+KEPT = stock_check.KEPT
+DECIDE_WITHIN = timedelta(days=6)  # from the check to the run; the bucket keeps the rows for seven
 
 
-@dataclass
-class _Tally:
-    accepted: int = 0
-    by_sku: Counter[str] = field(default_factory=Counter)
-    refused: list[tuple[int, str]] = field(default_factory=list)
-    skipped: list[tuple[int, str]] = field(default_factory=list)
+def work(job: Job, now: datetime) -> None:
+    """What the state of the job asks for; in a state without work, forget what is due to be forgotten."""
+    if job.state == JobState.CHECKING:
+        stock_check.check(job, now)
+    elif job.state == JobState.RUNNING:
+        _Run(job, now).run()
+    elif job.state == JobState.UNDOING:
+        _Undo(job, now).undo()
+    elif job.due_at and str(job.due_at) <= clock.iso(now):
+        forget(job, now)
+
+
+def forget(job: Job, now: datetime) -> None:
+    """Delete what was refused and, where nobody can want them any more, the rows and their key."""
+    if found := job.found:
+        import_files.drop_refused(job, int(found["attempt"]))
+    if job.state == JobState.CHECKED and job.kept_until:
+        jobs.forgotten(job, now + DECIDE_WITHIN)
+        return
+    if job.state == JobState.CHECKED:
+        jobs.move(job, JobState.CANCELLED, now, reason="rows_gone")
+    import_files.drop_rows(job, int((found or {}).get("attempt", 0)), int((found or {}).get("chunks", 0)))
+    jobs.forgotten(job)
+
+
+class _Place(NamedTuple):
+    """Where a run is: the chunk, and the row in it."""
+
+    chunk: int
+    row: int
+
+    @classmethod
+    def of(cls, cursor: str) -> _Place:
+        chunk, _, row = (cursor or "0:0").partition(":")
+        return cls(int(chunk), int(row))
+
+    def __str__(self) -> str:
+        return f"{self.chunk}:{self.row}"
 
 
 @dataclass(frozen=True)
-class _Import:
-    """What all rows of one file share."""
+class _Part:
+    """Rows that go into one transaction, and where the run is after them."""
 
-    skus: dict[str, Sku]
-    supplier: str
-    file_name: str
-    now: datetime
-    tally: _Tally
-    lots: dict[str, tuple[lot_records.Lot, LotKey]] = field(default_factory=dict)
-
-    def lot(self, label: str) -> tuple[lot_records.Lot, LotKey]:
-        if label not in self.lots:
-            lot_id = ids.new("lot", self.now)
-            key = vault.new_lot_key(lot_id)
-            lot = lot_records.new_lot(lot_id, label, self.supplier, self.file_name, key.wrapped, key.version, self.now)
-            self.lots[label] = (lot, key)
-        return self.lots[label]
+    rows: Sequence[Row]
+    cards: dict[str, tuple[inventory.Card, Sequence[str], Sequence[str]]]  # with its fingerprints, by the card's id
+    lot: Lot
+    after: _Place
 
 
-def import_cards(
-    file: bytes, file_name: str, sku: str | None, supplier: str, shape: Shape | None, now: datetime
-) -> CardImportReport:
-    """Take a card file into stock. A run that died is finished by running the file again: what is in is refused."""
-    if file.count(b"\n") > ROWS_MAX:
-        raise TooManyRows(limit=ROWS_MAX)
-    known = {one.sku: one for one in catalog.everything()} if sku is None else catalog.for_sale([sku])
-    stocked = {name: one for name, one in known.items() if one.fulfilment is Fulfilment.STOCK}
-    under_way = _Import(stocked, supplier, file_name, now, _Tally())
-    rows = card_files.read(
-        file,
-        file_name=file_name,
-        sku=sku,
-        as_of=clock.shanghai_day(now),
-        sku_days={name: one.validity_days for name, one in stocked.items()},
-        shape=shape,
-    )
-    _take_in(rows, under_way)
-    return _report(under_way)
+class _Run:
+    def __init__(self, job: Job, now: datetime) -> None:
+        self.job, self.ticking = job, clock.since(now)
+        self.until = now + ENOUGH
+        self.options = job.spec["options"]
 
-
-def _take_in(rows: Iterable[card_files.Row], under_way: _Import) -> None:
-    waiting: dict[str, list[card_files.Card]] = {}
-    size = (LIMIT - BESIDE) // (1 + vault.peppers())  # cards with their fingerprints: 48, half as many between peppers
-    for row in rows:
-        if isinstance(row, card_files.Card):
-            chunk = waiting.setdefault(row.lot or "", [])
-            chunk.append(row)
-            if len(chunk) == size:
-                _store(waiting.pop(row.lot or ""), under_way)
-        elif isinstance(row, Skipped):
-            under_way.tally.skipped.append((row.line, row.reason))
-        else:
-            under_way.tally.refused.append((row.line, row.reason))
-    for chunk in waiting.values():
-        _store(chunk, under_way)
-
-
-def _store(chunk: Sequence[card_files.Card], under_way: _Import) -> None:
-    """Store a chunk in one transaction with its entry in the books; rows that are known already are refused."""
-    rest = list(_new_ones(chunk, under_way))
-    for _ in range(ATTEMPTS):
-        if not rest:
-            return
+    def run(self) -> None:
+        jobs.take_up(self.job, self.ticking())
+        self.counts = {name: int(value) for name, value in self.job.counts.items()}
         try:
-            _commit(rest, under_way)
+            finished = self._rows()
+        except Failed as failed:
+            self._end(JobState.FAILED, failed.reason)
             return
-        except Lost:
-            rest = list(_new_ones(rest, under_way))
-    raise Busy
+        if finished:
+            self._end(JobState.DONE)
+
+    def _rows(self) -> bool:
+        """Take in what is left; False if another worker should go on."""
+        found = self.job.found or {}
+        if self.job.wrapped_key is None:
+            raise Failed("rows_gone")
+        self.attempt = int(found["attempt"])
+        self.key = sealed.open_key(str(self.job.job_id), bytes(self.job.wrapped_key))
+        self.plan: Plan = import_files.take_plan(self.key, self.job, self.attempt)
+        self.lots = self._open_lots()
+        self.shards = {sku.sku: sku.shards for sku in catalog.skus(found["by_sku"]).values()}
+        self.chunk: tuple[int, list[Row]] = (-1, [])
+        place = _Place.of(str(self.job.cursor))
+        with ThreadPoolExecutor(1) as beside:
+            ready: Future[_Part | None] = beside.submit(self._prepared, place)
+            while part := ready.result():
+                ready = beside.submit(self._prepared, part.after)
+                self._store(part)
+                if self.ticking() > self.until:
+                    return False
+        return True
+
+    def _open_lots(self) -> list[tuple[Lot, LotKey]]:
+        """The lots of this import, made if they are not there yet."""
+        opened = []
+        for planned in self.plan.lots:
+            try:
+                lot = lot_records.new_lot(
+                    planned.lot_id,
+                    planned.label,
+                    str(self.options["supplier"]),
+                    str(self.job.spec["file_name"]),
+                    planned.key.wrapped,
+                    planned.key.version,
+                    clock.parse(str(self.job.started_at)),
+                    purchase_id=self.options.get("purchase_id"),
+                    job_id=str(self.job.job_id),
+                    documents=self.options.get("documents"),
+                )
+            except Lost:
+                lot = lot_records.lot_of(planned.lot_id)
+            opened.append((lot, planned.key))
+        cards = [0] * len(opened)
+        for which, rows in self.plan.chunks:
+            cards[which] += rows
+        made = [[lot.lot_id, lot.label, many] for (lot, _), many in zip(opened, cards, strict=True)]
+        parts.keep(str(self.job.job_id), "lots", made)
+        return opened
+
+    def _prepared(self, place: _Place) -> _Part | None:
+        """The next rows, sealed and fingerprinted, while those before them are on the wire; None at the end."""
+        if place.chunk == len(self.plan.chunks):
+            return None
+        which, rows = self.plan.chunks[place.chunk]
+        if self.chunk[0] != place.chunk:
+            self.chunk = (place.chunk, import_files.take_rows(self.key, self.job, self.attempt, place.chunk))
+        size = (LIMIT - BESIDE) // (1 + vault.peppers())
+        some = self.chunk[1][place.row : place.row + size]
+        end = place.row + len(some)
+        lot, key = self.lots[which]
+        return _Part(
+            some,
+            {row.card_id: self._card(row, lot, key) for row in some},
+            lot,
+            _Place(place.chunk, end) if end < rows else _Place(place.chunk + 1, 0),
+        )
+
+    def _card(self, row: Row, lot: Lot, key: LotKey) -> tuple[inventory.Card, Sequence[str], Sequence[str]]:
+        card = inventory.new_card(
+            row.card_id,
+            row.sku,
+            lot,
+            vault.seal(key, str(lot.lot_id), row.card_id, Secret(row.code, row.number)),
+            codes.mask(row.code),
+            row.cost_e6,
+            date.fromisoformat(row.expires_on) if row.expires_on else None,
+            self.shards[row.sku],
+            self.options.get("purchase_id"),
+        )
+        card.key_version = key.version
+        identities = vault.fingerprints(row.identity, codes.NORMAL_FORM)
+        same = row.whole == row.identity
+        return card, identities, identities if same else vault.fingerprints(row.whole, codes.NORMAL_FORM)
+
+    def _store(self, part: _Part) -> None:
+        """Store the rows in one transaction with its entry in the books; those that are known by now are refused."""
+        rest = list(part.rows)
+        late: list[tuple[int, str, str]] = []
+        for attempt in range(ATTEMPTS):
+            counts = self._counted(rest, len(part.rows), len(late))
+            try:
+                self._commit(part, rest, late, counts)
+            except Lost as lost:
+                if f"lot {part.lot.lot_id}" in lost.refused:
+                    raise Failed("lot_changed") from lost
+                if "job" in lost.refused:
+                    raise
+                if attempt:
+                    time.sleep(0.02 * 2**attempt)  # seconds: another transaction is done in a few milliseconds
+                late += self._known(part, rest)
+                known = {line for line, _, _ in late}
+                rest = [row for row in rest if row.line not in known]
+            else:
+                self.counts = counts
+                return
+        raise Busy
+
+    def _counted(self, rest: Sequence[Row], worked: int, late: int) -> dict[str, int]:
+        before = self.counts
+        return {
+            **before,
+            "worked": before.get("worked", 0) + worked,
+            "done": before.get("done", 0) + len(rest),
+            "duplicates": before["duplicates"] + late,
+            "refused": before["refused"] + late,
+            "cost_e6": before.get("cost_e6", 0) + sum(row.cost_e6 for row in rest),
+        }
+
+    def _commit(
+        self, part: _Part, rest: Sequence[Row], late: Sequence[tuple[int, str, str]], counts: dict[str, int]
+    ) -> None:
+        now, job_id = self.ticking(), str(self.job.job_id)
+        with Transaction() as tx:
+            for row in rest:
+                card, fingerprints, wholes = part.cards[row.card_id]
+                inventory.stock(tx, card, fingerprints, wholes, row.instead_of)
+            if rest:
+                legs = _bought(str(self.options["supplier"]), rest, self.counts.get("cost_e6", 0))
+                ledger.post(tx, "stock_in", legs, now, lot_id=str(part.lot.lot_id))
+            if late:
+                name = f"late#{part.after.chunk:05}:{part.after.row:05}"
+                tx.insert("late", parts.Part(job_id, name, data=[list(one) for one in late]))
+            jobs.advance(tx, self.job, now, cursor=str(part.after), counts=counts)
+
+    def _known(self, part: _Part, rest: Sequence[Row]) -> list[tuple[int, str, str]]:
+        """Line, reason and mask of the rows that somebody else has brought meanwhile."""
+        stored = inventory.stored([one for row in rest for one in part.cards[row.card_id][1]])
+        late = []
+        for row in rest:
+            _, fingerprints, wholes = part.cards[row.card_id]
+            found = [stored[one] for one in fingerprints if one in stored]
+            if any(one.card_id == row.card_id for one in found):
+                raise Lost("job")  # these very rows are in, and the answer was lost: what the table says goes
+            if any(one.card_id not in row.instead_of for one in found):
+                reason = "number_conflict" if {one.whole for one in found}.isdisjoint(wholes) else "duplicate_in_stock"
+                late.append((row.line, reason, f"{row.sku} {codes.mask(row.number or row.code)}"))
+        return late
+
+    def _end(self, state: JobState, reason: str | None = None) -> None:
+        found, now = self.job.found or {}, self.ticking()
+        values = {"reason": reason} if reason else {}
+        jobs.move(self.job, state, now, kept_until=clock.iso(now + KEPT), **values)
+        if "attempt" in found:
+            import_files.drop_rows(self.job, int(found["attempt"]), int(found["chunks"]))
+        if not self.job.counts.get("refused"):
+            jobs.forgotten(self.job)
+        logger.info("card file imported", job_id=str(self.job.job_id), state=state, **self.job.counts)
 
 
-def _new_ones(chunk: Sequence[card_files.Card], under_way: _Import) -> Iterable[card_files.Card]:
-    fingerprints = [_fingerprints(row.identity) for row in chunk]
-    stored = {one: known.whole for one, known in inventory.stored([x for y in fingerprints for x in y]).items()}
-    for row, several in zip(chunk, fingerprints, strict=True):
-        known = {stored[one] for one in several if one in stored}
-        if not known:
-            yield row
-        else:
-            reason = "number_conflict" if known.isdisjoint(_fingerprints(row.whole)) else "duplicate_in_stock"
-            under_way.tally.refused.append((row.line, reason))
+class _Undo:
+    def __init__(self, job: Job, now: datetime) -> None:
+        self.job, self.ticking = job, clock.since(now)
+        self.until = now + ENOUGH
+
+    def undo(self) -> None:
+        jobs.take_up(self.job, self.ticking())
+        self.counts = {name: int(value) for name, value in self.job.counts.items()}
+        if not self.job.cursor:
+            self.counts["left"] = 0
+        made = parts.part_of(str(self.job.job_id), "lots")
+        lots = [str(lot_id) for lot_id, _, _ in made.data] if made else []
+        which, shard, after = self._place()
+        for number in range(which, len(lots) * PASSES):
+            lot_id = lots[number % len(lots)]
+            if number >= len(lots) and self._all_seen():
+                break
+            taken_back = lot_records.undo(lot_id)
+            for one in range(shard, LOT_SHARDS if taken_back else 0):
+                while card_ids := inventory.cards_of_lot(lot_id, one, after, PAGE):
+                    after = card_ids[-1]
+                    self._take_back(lot_id, card_ids, f"{number}:{one}:{after}")
+                    if self.ticking() > self.until:
+                        return
+                after = ""
+            shard = 0
+        self.counts["left"] = self.counts.get("done", 0) - self.counts.get("undone", 0)
+        jobs.advance_alone(self.job, self.ticking(), counts=self.counts)
+        jobs.move(self.job, JobState.UNDONE, self.ticking())
+        logger.info("import undone", job_id=str(self.job.job_id), **self.job.counts)
+
+    def _place(self) -> tuple[int, int, str]:
+        which, _, rest = (str(self.job.cursor) or "0:0:").partition(":")
+        shard, _, after = rest.partition(":")
+        return int(which), int(shard), after
+
+    def _all_seen(self) -> bool:
+        return self.counts.get("done", 0) == self.counts.get("undone", 0) + self.counts.get("left", 0)
+
+    def _take_back(self, lot_id: str, card_ids: Sequence[str], cursor: str) -> None:
+        for attempt in range(ATTEMPTS):
+            seen = inventory.known(card_ids)
+            unsold = [card for card in seen if card.state in UNSOLD]
+            cost_e6 = sum(int(card.cost_e6) for card in unsold)
+            before_e6 = self.counts.get("undone_e6", 0)
+            counts = {
+                **self.counts,
+                "undone": self.counts.get("undone", 0) + len(unsold),
+                "undone_e6": before_e6 + cost_e6,
+                "left": self.counts.get("left", 0)
+                + sum(card.state in (CardState.HELD, CardState.SOLD) for card in seen),
+            }
+            try:
+                with Transaction() as tx:
+                    for card in unsold:
+                        inventory.void(tx, str(card.card_id), CardState(card.state))
+                    if unsold:
+                        supplier = str(self.job.spec["options"]["supplier"])
+                        legs = posting.reversal(_bought(supplier, unsold, before_e6))
+                        ledger.post(tx, "stock_in_undone", legs, self.ticking(), lot_id=lot_id)
+                    jobs.advance(tx, self.job, self.ticking(), cursor=cursor, counts=counts)
+            except Lost as lost:
+                if "job" in lost.refused:
+                    raise
+                time.sleep(0.02 * 2**attempt)  # seconds: a buyer has taken one of them; see again which are left
+            else:
+                self.counts = counts
+                return
+        raise Busy
 
 
-def _commit(rows: Sequence[card_files.Card], under_way: _Import) -> None:
-    lot, key = under_way.lot(rows[0].lot or "")
+def _bought(supplier: str, cards: Iterable[Row | inventory.Card], before_e6: int) -> list[posting.Leg]:
     costs: dict[str, list[int]] = {}
-    with Transaction() as tx:
-        for row in rows:
-            sku = under_way.skus[row.sku]
-            cost_e6 = sku.cost_e6 if row.cost_e6 is None else row.cost_e6
-            card_id = ids.new("crd", under_way.now)
-            sealed = vault.seal(key, str(lot.lot_id), card_id, Secret(row.code, row.number))
-            card = inventory.new_card(
-                card_id, row.sku, lot, sealed, codes.mask(row.code), cost_e6, row.expires_on, sku.shards
-            )
-            inventory.stock(tx, card, _fingerprints(row.identity), _fingerprints(row.whole))
-            costs.setdefault(row.sku, []).append(cost_e6)
-        legs = [leg for name, many in costs.items() for leg in posting.lot_bought(under_way.supplier, name, many)]
-        ledger.post(tx, "stock_in", legs, under_way.now, lot_id=str(lot.lot_id))
-    under_way.tally.accepted += len(rows)
-    under_way.tally.by_sku.update(row.sku for row in rows)
+    for card in cards:
+        costs.setdefault(str(card.sku), []).append(int(card.cost_e6))
+    legs: list[posting.Leg] = []
+    for sku, many in costs.items():
+        legs += posting.lot_bought(supplier, sku, many, before_e6=before_e6)
+        before_e6 += sum(many)
+    return legs
 
 
-def _fingerprints(text: str) -> list[str]:
-    return vault.fingerprints(text, codes.NORMAL_FORM)
-
-
-def _report(under_way: _Import) -> CardImportReport:
-    tally = under_way.tally
-    logger.info("cards imported", accepted=tally.accepted, refused=len(tally.refused), file_name=under_way.file_name)
-    rows = [
-        RefusedRow(line=line, reason=reason, zh=REASONS[reason].zh, en=REASONS[reason].en)
-        for line, reason in sorted(tally.refused)
-    ]
-    return CardImportReport(
-        accepted=tally.accepted,
-        by_sku=dict(sorted(tally.by_sku.items())),
-        refused_count=len(rows),
-        refused=rows[:SHOWN],
-        skipped=len(tally.skipped),
-        lots=[str(lot.lot_id) for lot, _ in under_way.lots.values()],
-    )
+from shared.steps.stock_at_once import ROWS_MAX as ROWS_MAX  # noqa: E402
+from shared.steps.stock_at_once import import_cards as import_cards  # noqa: E402

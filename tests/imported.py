@@ -1,0 +1,60 @@
+"""An import in one process, as an operator would do it, without streams and queues in between."""
+
+from __future__ import annotations
+
+import urllib.request
+from datetime import datetime
+from typing import Any
+
+from shared.jobs.contract import CreateImport, ImportOptions, ImportView
+from shared.kernel import passing
+from shared.kernel.http import Caller
+from shared.steps import bulk_jobs, import_files, imports
+
+OPERATOR = Caller("198.51.100.7", name="ann", groups=frozenset({"operator"}), base_url="https://shop.example/api")
+
+
+def asked(file: bytes, name: str, now: datetime, sku: str | None = None, kind: str = "cards", **options: Any) -> str:
+    """An import whose file has arrived, by its job's id."""
+    wanted = CreateImport(kind=kind, sku=sku, file_name=name, options=ImportOptions(**options))  # type: ignore[arg-type]
+    if kind == "catalogue":
+        wanted = CreateImport(kind="catalogue", file_name=name)
+    job_id = imports.create(wanted, "", OPERATOR, now).job_id
+    passing.put(import_files.upload_name(job_id), file)
+    return job_id
+
+
+def worked(job_id: str, now: datetime) -> ImportView:
+    bulk_jobs.work({"job_id": job_id}, now)
+    return imports.show(job_id, OPERATOR, now)
+
+
+def checked(job_id: str, now: datetime) -> ImportView:
+    imports.check(job_id, OPERATOR, now)
+    return worked(job_id, now)
+
+
+def run(job_id: str, now: datetime) -> ImportView:
+    imports.run(job_id, OPERATOR, now)
+    return worked(job_id, now)
+
+
+def undone(job_id: str, now: datetime) -> ImportView:
+    imports.undo(job_id, OPERATOR, now)
+    return worked(job_id, now)
+
+
+def take_in(
+    file: bytes, name: str, now: datetime, sku: str | None = None, kind: str = "cards", **options: Any
+) -> ImportView:
+    """The whole of an import, or of as much of it as the file allows."""
+    job_id = asked(file, name, now, sku, kind, **options)
+    seen = checked(job_id, now)
+    return run(job_id, now) if seen.state == "checked" else seen
+
+
+def put(url: str, file: bytes) -> int:
+    """PUT a file to a signed link."""
+    request = urllib.request.Request(url, data=file, method="PUT")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return int(answer.status)
