@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -103,6 +104,10 @@ class Crowd:
         while self._hand_in():
             pass
         self.shop.pump()
+
+    def let_run_out(self) -> None:
+        """A quarter of an hour passes, as far as unpaid orders know."""
+        self.shop.deadlines(datetime.now(UTC) + timedelta(minutes=16))
 
     def asked(self, ask: Callable[[], Output], tries: int = 20) -> Output | None:
         """The answer, or None for a refusal, which is counted; busy means to ask again."""

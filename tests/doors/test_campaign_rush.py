@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
@@ -16,11 +15,6 @@ BUYERS, CARDS = 25 * max(SCALE, 4), 5 * max(SCALE, 4)  # 500 on 100 in a soak
 ROUND_TRIP = 0.004  # seconds
 WAVES = 8  # times that people come again before something must be wrong
 LOSING = {"out_of_stock", "hold_limit", "busy", "order_not_open"}  # the last: paid before it could be cancelled
-
-
-def let_run_out(crowd: Crowd) -> None:
-    """A quarter of an hour passes, as far as unpaid orders know."""
-    crowd.shop.deadlines(datetime.now(UTC) + timedelta(minutes=16))
 
 
 def come(crowd: Crowd, person: Person, chance: Random, *, decided: bool) -> None:
@@ -48,7 +42,7 @@ def test_more_buyers_than_cards_buy_every_card_and_each_of_them_once(
 
             def visit(person: Person | None, wave: int = wave) -> None:
                 if person is None:
-                    let_run_out(crowd)
+                    crowd.let_run_out()
                 else:
                     come(crowd, person, Random(f"{seed} {wave} {person.number}"), decided=wave > 1)
 
@@ -57,7 +51,7 @@ def test_more_buyers_than_cards_buy_every_card_and_each_of_them_once(
             with conflicts(ROUND_TRIP):
                 at_once(visit, coming)
             crowd.settle()
-            let_run_out(crowd)
+            crowd.let_run_out()
             crowd.settle()
             assert crowd.wrong() == []
             if not crowd.states()["available"]:
