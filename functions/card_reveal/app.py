@@ -1,15 +1,18 @@
 """HTTP: the only door that can decrypt a code."""
 
+from chalice.app import Response
+
 from shared.inventory.contract import ExportSecret, RevealCard, RevealedCode
 from shared.inventory.errors import CodeUnreadable, ExportOpened, LotDestroyed, NotYours, RevealLimit
-from shared.jobs.errors import WrongJobState
+from shared.jobs.contract import RefusedQuery
+from shared.jobs.errors import LinkOver, WrongJobState
 from shared.kernel import clock
 from shared.kernel.errors import Busy, NotFound, TooManyTries
-from shared.kernel.http import Caller, answers, door, entry
+from shared.kernel.http import Caller, answers, csv_file, door, entry
 from shared.orders.contract import RevealView
 from shared.orders.errors import NotDelivered, NotOpen
 from shared.staff.permissions import may
-from shared.steps import access, card_reveal, exports
+from shared.steps import access, card_reveal, exports, refused_rows
 
 app = door("card_reveal")
 
@@ -48,6 +51,13 @@ def reveal_card(card_id: str, body: RevealCard, caller: Caller) -> RevealedCode:
 def open_export(export_id: str, caller: Caller) -> ExportSecret:
     """Show the password of an export, once and to its asker, with a link to the file."""
     return exports.open_file(export_id, caller, clock.now())
+
+
+@app.route("/imports/{job_id}/refused")
+@answers(query=RefusedQuery, refusals=(LinkOver,))
+def refused_rows_of_import(job_id: str, query: RefusedQuery) -> Response:
+    """Give the refused rows of an import as CSV, by the link that the import shows."""
+    return csv_file(refused_rows.download(job_id, query, clock.now()), "refused.csv")
 
 
 handler = entry(app)

@@ -26,6 +26,10 @@ class RefusedRow(NamedTuple):
 def text_of(rows: Iterable[RefusedRow]) -> Iterator[str]:
     """The lines of the file; a row that the stock knows is a remark, which no import looks at."""
     yield _line(HEADER)
+    yield from lines_of(rows)
+
+
+def lines_of(rows: Iterable[RefusedRow]) -> Iterator[str]:
     for row in rows:
         reason = REASONS[row.reason]
         if row.cells is None:

@@ -126,6 +126,13 @@ class ImportView(Shape):
     reason: JobReason | None
 
 
+class RefusedQuery(Shape):
+    """What makes a link to refused rows one of ours."""
+
+    expires: Annotated[int, Field(ge=0, le=10_000_000_000)]
+    signature: Annotated[str, Field(min_length=1, max_length=100)]
+
+
 class ImportList(Shape):
     imports: list[ImportView]
 

@@ -172,6 +172,17 @@ def answers(
     return decorate
 
 
+def csv_file(text: str, file_name: str) -> Response:
+    """A file that a spreadsheet opens as UTF-8."""
+    headers = {
+        "Content-Type": "text/csv; charset=utf-8",
+        "Content-Disposition": f'attachment; filename="{file_name}"',
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response("\ufeff" + text, headers=dict(headers), status_code=200)
+
+
 def entry(app: Chalice) -> Handler:
     """The Lambda handler of an HTTP door: whatever goes wrong leaves as a problem document, never as a bare 500."""
 

@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from shared.catalog import records as catalog
+from shared.catalog.terms import Terms
 from shared.inventory import codes
 from shared.inventory import lots as lot_records
 from shared.inventory import records as inventory
@@ -30,6 +31,7 @@ from shared.ledger import posting
 from shared.ledger import records as ledger
 from shared.steps import import_files, stock_check
 from shared.steps.import_files import Plan, Row
+from shared.steps.stock_terms import keep_aside
 
 BESIDE = 4  # actions: the entry in the books, the job's progress, the lot's state, the rows that lost
 ATTEMPTS = 6  # of one transaction against other imports
@@ -105,6 +107,7 @@ class _Run:
             self._end(JobState.FAILED, failed.reason)
             return
         if finished:
+            self._keep_aside()
             self._end(JobState.DONE)
 
     def _rows(self) -> bool:
@@ -127,6 +130,12 @@ class _Run:
                 if self.ticking() > self.until:
                     return False
         return True
+
+    def _keep_aside(self) -> None:
+        """Before the import says that it is done, what is kept back for channels is filled from it."""
+        for sku in catalog.skus((self.job.found or {})["by_sku"]).values():
+            if sku.terms != Terms():
+                keep_aside(sku, sku.terms, self.ticking())
 
     def _open_lots(self) -> list[tuple[Lot, LotKey]]:
         """The lots of this import, made if they are not there yet."""
@@ -323,7 +332,7 @@ class _Undo:
                         inventory.void(tx, str(card.card_id), CardState(card.state))
                     if unsold:
                         supplier = str(self.job.spec["options"]["supplier"])
-                        legs = posting.reversal(_bought(supplier, unsold, before_e6))
+                        legs = [*posting.reversal(_bought(supplier, unsold, before_e6)), *_put_back(unsold)]
                         ledger.post(tx, "stock_in_undone", legs, self.ticking(), lot_id=lot_id)
                     jobs.advance(tx, self.job, self.ticking(), cursor=cursor, counts=counts)
             except Lost as lost:
@@ -334,6 +343,15 @@ class _Undo:
                 self.counts = counts
                 return
         raise Busy
+
+
+def _put_back(unsold: Iterable[inventory.Card]) -> list[posting.Leg]:
+    """Those that had expired are not in the books as stock any more: they come back there before they leave."""
+    costs: dict[str, list[int]] = {}
+    for card in unsold:
+        if card.state == CardState.EXPIRED:
+            costs.setdefault(str(card.sku), []).append(int(card.cost_e6))
+    return [leg for sku, many in costs.items() for leg in posting.reversal(posting.written_off(sku, many))]
 
 
 def _bought(supplier: str, cards: Iterable[Row | inventory.Card], before_e6: int) -> list[posting.Leg]:
