@@ -84,12 +84,12 @@ def show(order_id: str, caller: Caller, now: datetime) -> ReservationView:
 def _own(order_id: str, caller: Caller, now: datetime) -> orders.Order:
     """The order, or NotFound if it is another channel's: nobody learns what others sell."""
     caller = channels.known(caller, now)
-    order = orders.order_of(order_id)
+    order = orders.outline_of(order_id)
     if order.head.channel != caller.channel:
         raise NotFound
     return order
 
 
 def _view(order_id: str) -> ReservationView:
-    view = order_view(orders.order_of(order_id))
+    view = order_view(orders.outline_of(order_id))
     return ReservationView(**dict(view), access_token=tokens.access_token(order_id))

@@ -1,5 +1,7 @@
 """Each night: the levels are held to the cards, expired cards leave the shelf, and what will soon expire is named.
 
+What is kept back for a channel, or as safety stock, is filled again from what came in or was left over.
+
 Whatever it does may be done again or be left half done: the next run comes to the same.
 """
 
@@ -29,6 +31,7 @@ from shared.ledger import posting
 from shared.ledger import records as ledger
 from shared.staff import records as staff
 from shared.steps.insights import tell_low
+from shared.steps.stock_terms import keep_aside
 
 NEAR_EXPIRY = "near_expiry"
 NEAR_DAYS = 14  # two weeks are enough to sell cards cheaper, or to give them back
@@ -58,21 +61,23 @@ class Stocktake:
 
 def run(now: datetime) -> None:
     """Take stock, as of the Shanghai day of `now`; what fails for one SKU is logged and does not stop the others."""
+    with_terms = {sku.sku: sku for sku in catalog.everything() if sku.terms != Terms()}
     tonight = Stocktake(
         clock.shanghai_day(now),
         now,
         settings.whole("NEAR_EXPIRY_DAYS", NEAR_DAYS),
-        {sku.sku: sku.terms for sku in catalog.everything() if sku.terms != Terms()},
+        {name: sku.terms for name, sku in with_terms.items()},
     )
     _recount(tonight)
-    for sku in sorted({*tonight.soon, *(str(near.part) for near in insights.all_near())}):
-        _guarded(sku, _look_through, sku, tonight)
-    for sku, terms in sorted(tonight.terms.items()):
-        _guarded(sku, tell_low, {sku: terms.low}, now)
+    for name in sorted({*tonight.soon, *(str(near.part) for near in insights.all_near())}):
+        _guarded(name, _look_through, name, tonight)
+    for name, sku in sorted(with_terms.items()):
+        _guarded(name, keep_aside, sku, sku.terms, now)
+        _guarded(name, tell_low, {name: sku.terms.low}, now)
     _guarded("near", _tell_near, tonight)
 
 
-def _guarded(about: str, work: Callable[..., None], *arguments: object) -> None:
+def _guarded(about: str, work: Callable[..., object], *arguments: object) -> None:
     try:
         work(*arguments)
     except Exception:  # noqa: BLE001  # logged and counted: the other SKUs must not wait for this one
