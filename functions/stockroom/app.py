@@ -4,6 +4,7 @@ from shared.catalog.contract import SetTerms, TermsView
 from shared.catalog.errors import FloorAboveQuota, NoStockToShare, NotForSale, UnknownSku
 from shared.channels.contract import ChannelList, CreateChannel, KeyView, NewKey
 from shared.channels.errors import ChannelTaken, TooManyChannels, TooManyKeys, UnknownChannel
+from shared.insights.contract import NearPage, NearQuery, StockPage, StockQuery, StockView
 from shared.inventory.contract import (
     BuyersOrders,
     CardView,
@@ -40,7 +41,7 @@ from shared.kernel.errors import Busy, InvalidRequest, NotFound
 from shared.kernel.http import Caller, answers, door, entry
 from shared.orders.errors import NoContact
 from shared.staff.permissions import may
-from shared.steps import card_views, channels, exports, imports, keys, recalls, stock_terms, trace
+from shared.steps import card_views, channels, exports, imports, keys, recalls, stock_levels, stock_terms, trace
 
 app = door("stockroom")
 
@@ -326,6 +327,27 @@ def show_recall(recall_id: str) -> RecallView:
 def list_recalled_cards(recall_id: str, query: RecalledCardsQuery) -> RecalledCards:
     """List the sold cards of a recall and what became of each."""
     return recalls.cards(recall_id, query.cursor)
+
+
+@app.route("/console/skus/{sku}/stock")
+@answers(StockView, permission=may("cards.read"), refusals=(UnknownSku,))
+def show_stock(sku: str) -> StockView:
+    """Show how many cards of a SKU are in which state, per channel, and how many will soon expire."""
+    return stock_levels.of(sku)
+
+
+@app.route("/console/stock")
+@answers(StockPage, query=StockQuery, permission=may("cards.read"))
+def list_stock(query: StockQuery) -> StockPage:
+    """List the levels of all SKUs, or of those that are low."""
+    return stock_levels.page(query)
+
+
+@app.route("/console/stock/near-expiry")
+@answers(NearPage, query=NearQuery, permission=may("cards.read"))
+def list_near_expiry(query: NearQuery) -> NearPage:
+    """List the SKUs with cards that will soon expire, as of last night."""
+    return stock_levels.near_expiry(query)
 
 
 handler = entry(app)

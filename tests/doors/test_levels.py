@@ -389,3 +389,76 @@ def test_a_stocktake_survives_a_death_after_every_write(shop: Shop) -> None:
 
 def test_the_states_that_are_counted_are_those_of_a_card() -> None:
     assert tuple(CardState) == levels.STATES
+
+
+# --- what the console shows ---
+
+
+def look(shop: Shop, path: str, groups: str = "auditor") -> Any:
+    answer = shop.call("GET", path, groups=groups)
+    return answer.body if answer.status == 200 else answer.status
+
+
+def test_the_console_shows_the_stock_of_a_sku_by_state_and_channel_with_its_terms_and_what_expires(shop: Shop) -> None:
+    day = clock.shanghai_day(clock.now()) + timedelta(days=3)
+    catalog.set_terms(SKU, Terms(low=5, safety=1, floors={"taobao": 2}, hold_percent=30), clock.now())
+    stocked(4, day)
+    shop.placed()
+    shop.pump()
+    night()
+
+    shown = look(shop, f"/console/skus/{SKU}/stock")
+
+    assert shown.pop("recounted_at")
+    assert shown == {
+        "sku": SKU,
+        "levels": {"available": 3, "held": 1, "sold": 0, "frozen": 0, "expired": 0, "void": 0},
+        "channels": {"shop": {"held": 1, "sold": 0}},
+        "low_below": 5,
+        "low": True,
+        "terms": {
+            "safety": 1,
+            "low": 5,
+            "min_days": 0,
+            "hold_percent": 30,
+            "floors": {"taobao": 2},
+            "quotas": {},
+            "hidden": [],
+        },
+        "near_expiry": [{"day": day.isoformat(), "cards": 3}],
+    }
+
+
+def test_a_sku_without_cards_has_none_of_anything_and_an_unknown_one_is_not_found(shop: Shop) -> None:
+    shown = look(shop, "/console/skus/V001/stock")
+
+    assert set(shown["levels"].values()) == {0}
+    assert (shown["channels"], shown["low"], shown["near_expiry"]) == ({}, False, [])
+    assert look(shop, "/console/skus/NO-SUCH/stock") == 404
+    assert look(shop, "/console/skus/V001/stock", groups="nobody") == 403
+
+
+def test_the_stock_of_all_skus_is_listed_page_by_page_and_what_is_low_alone_on_demand(shop: Shop) -> None:
+    today = clock.shanghai_day(clock.now())
+    names = ["V001", "V002", "V003", "V006", "V007"]
+    for number, sku in enumerate(names):
+        stocked(number + 1, today + timedelta(days=number), sku=sku)
+        catalog.set_terms(sku, Terms(low=3), clock.now())
+    shop.pump()
+    night()
+
+    def pages(path: str) -> list[list[str]]:
+        found, cursor = [], ""
+        while cursor is not None:
+            body = look(shop, path + (f"&cursor={cursor}" if cursor else ""))
+            found.append([line["sku"] for line in body["skus"]])
+            cursor = body["next_cursor"]
+        return found
+
+    assert pages("/console/stock?limit=2") == [["V001", "V002"], ["V003", "V006"], ["V007"]]
+    assert pages("/console/stock?low=true&limit=1")[:2] == [["V001"], ["V002"]]
+    assert [sku for page in pages("/console/stock?low=true&limit=2") for sku in page] == ["V001", "V002"]
+    assert [sku for page in pages("/console/stock/near-expiry?limit=2") for sku in page] == names
+    near = look(shop, "/console/stock/near-expiry")["skus"][1]
+    assert (near["cards"], near["days"]) == (2, [{"day": (today + timedelta(days=1)).isoformat(), "cards": 2}])
+    assert look(shop, "/console/stock?limit=0") == 422
