@@ -283,6 +283,8 @@ class _Worker:
                     raise
                 self._put_back(by, set(lost.refused))
                 losses += 1
+            except Busy:  # the refund met somebody else's transaction
+                losses += 1
             else:
                 return
         raise Busy
