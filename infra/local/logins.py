@@ -22,7 +22,7 @@ def logins(cloud: LocalCloud, user_pool_id: str) -> list[Login]:
     memory = cloud.state_dir / f"logins-{user_pool_id}.json"
     if memory.exists():
         return [Login(**login) for login in json.loads(memory.read_text())]
-    made = [_make(cloud, user_pool_id, role) for role in ROLES]
+    made = [make_login(cloud, user_pool_id, role, role) for role in ROLES]
     memory.touch(mode=0o600)  # passwords, if only local ones
     memory.write_text(json.dumps([asdict(login) for login in made]))
     return made
@@ -38,8 +38,9 @@ def token(cloud: LocalCloud, client_id: str, login: Login) -> str:
     return str(answer["AuthenticationResult"]["AccessToken"])
 
 
-def _make(cloud: LocalCloud, pool: str, role: str) -> Login:
-    login = Login(role, f"{role}@kaquan.local", f"Aa1-{secrets.token_urlsafe(15)}")  # as the pool's rules want it
+def make_login(cloud: LocalCloud, pool: str, role: str, name: str) -> Login:
+    """A person with this role; one of this name gets another password."""
+    login = Login(role, f"{name}@kaquan.local", f"Aa1-{secrets.token_urlsafe(15)}")  # as the pool's rules want it
     cognito = cloud.client("cognito-idp")
     who = {"UserPoolId": pool, "Username": login.username}
     with suppress(cognito.exceptions.UsernameExistsException):  # a run that died here; its password is replaced below

@@ -14,7 +14,7 @@ from tests.journeys.stack import SETTLED, Item, Stack
 OF_MONEY = {"payment", "late_money", "wrong_amount", "paid_twice"}
 """The entries that say what became of a charge: each charge has one of them."""
 
-HOLDING = {"placed", "paid", "review", "cleared", "refused", "partly_delivered"}
+HOLDING = {"holding", "placed", "paid", "review", "cleared", "refused", "partly_delivered"}
 """An order in one of these may hold cards that are not sold."""
 
 
@@ -107,11 +107,14 @@ def _cards(stack: Stack) -> Iterator[str]:
     parts = stack.table("orders")
     status = {item["order_id"]: item["status"] for item in parts if item["part"] == "head"}
     lines: dict[str, list[Item]] = defaultdict(list)
+    of_order: dict[str, set[str]] = defaultdict(set)
     for item in parts:
         if item["part"].startswith("line#"):
             lines[item["order_id"]].append(item)
-    of_order = {order_id: {card for line in many for card in line["card_ids"]} for order_id, many in lines.items()}
+        if item["part"].startswith(("line#", "cards#")):
+            of_order[item["order_id"]].update(item["card_ids"])
     cards = stack.table("cards")
+    order_of = {card["card_id"]: card.get("order_id") for card in cards}
     sold: Counter[str] = Counter()
     for card in cards:
         order_id = card.get("order_id")
@@ -122,7 +125,15 @@ def _cards(stack: Stack) -> Iterator[str]:
             continue
         if "shelf" in card:
             yield f"card {card['card_id']} is {card['state']} and on a shelf"
-        if card["card_id"] not in of_order.get(order_id, ()):
+        if card["state"] in {"frozen", "expired", "void"}:
+            if order_id:
+                yield told
+            continue
+        if replaced := card.get("replaced_by"):
+            if card["card_id"] in of_order[order_id] or order_of.get(replaced) != order_id:
+                yield f"{told}, and {replaced} is not in its place"
+            continue
+        if card["card_id"] not in of_order[order_id]:
             yield f"{told}, but not in its lines"
         if card["state"] == "held" and status.get(order_id) not in HOLDING:
             yield told
@@ -139,7 +150,9 @@ def _cards(stack: Stack) -> Iterator[str]:
     available = {card["card_id"] for card in cards if card["state"] == "available"}
     if shown != available:
         yield f"the shelf shows {len(shown)} cards where {len(available)} are available"
-    in_stock = Counter(card["sku"] for card in cards if card["state"] != "sold")
+    # What is recalled is its supplier's again, what has expired or is void is nobody's.
+    kept = [card for card in cards if card["state"] in {"available", "held"} and "recall_id" not in card]
+    in_stock = Counter(card["sku"] for card in kept)
     known = Counter(card["sku"] for card in cards)
     booked = _booked(stack)
     for sku in booked.keys() | in_stock.keys():

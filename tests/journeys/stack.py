@@ -24,7 +24,7 @@ import urllib3
 from boto3.dynamodb.types import TypeDeserializer
 
 from infra.local.cloud import ROOT, LocalCloud
-from infra.local.logins import logins, token
+from infra.local.logins import logins, make_login, token
 from infra.local.sandbox import SandboxProvider
 from tests.journeys.weather import Weather
 
@@ -34,6 +34,7 @@ CONNECTIONS = 32  # more only make more workers of 70 MB each
 TOKEN_LIFE = 600  # seconds: below the quarter of an hour that Cognito gives
 SETTLED = frozenset({"delivered", "refunded", "cancelled", "expired"})
 STEPS = ("risk-checks", "card-dispatch", "after-sales")
+WORKERS = (*STEPS, "bulk-jobs", "vault-keeping")
 
 Item = dict[str, Any]
 Input = TypeVar("Input")
@@ -150,8 +151,18 @@ class Stack:
             named["Authorization"] = f"Bearer {bearer}"
         return self.http.call(method, self.api + path, body, named)
 
-    def console(self, method: str, path: str, body: Any = None, role: str = "owner") -> Reply:
-        return self.call(method, f"/console{path}", body, self.token(role))
+    def console(self, method: str, path: str, body: Any = None, role: str = "owner", **headers: str) -> Reply:
+        return self.call(method, f"/console{path}", body, self.token(role), **headers)
+
+    def second_owner(self) -> str:
+        """The access token of another owner than the first."""
+        with self._lock:
+            got_at, text = self._tokens.get("second owner", (0.0, ""))
+            if time.monotonic() - got_at > TOKEN_LIFE or not text:
+                login = make_login(self.cloud, self.outputs["UserPool"], "owner", "second-owner")
+                text = token(self.cloud, self.outputs["ConsoleClient"], login)
+                self._tokens["second owner"] = (time.monotonic(), text)
+            return text
 
     def token(self, role: str) -> str:
         """The access token of the operator with this role."""
@@ -176,6 +187,11 @@ class Stack:
         assert (report.status, report.body["accepted"]) == (200, count), report.body
         self.stocked[sku] += count
         return codes
+
+    def wholesale(self, sku: str) -> None:
+        """Let anybody hold as much of it as there is: otherwise one buyer's share of a small shelf is a few cards."""
+        reply = self.console("POST", f"/skus/{sku}/terms", {"hold_percent": 100}, role="operator")
+        assert reply.status == 200, reply.body
 
     def notification(self, order: Order, provider_no: str) -> tuple[bytes, dict[str, str]]:
         """What the provider sends when this charge was made, as its protocol has it."""
@@ -279,7 +295,7 @@ class Stack:
         """Failed messages come again after a second, where the template waits for three minutes."""
         sqs = self.client("sqs")
         before = {}
-        for name in STEPS:
+        for name in WORKERS:
             url = self.queue_url(name)
             known = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])
             before[url] = known["Attributes"]["VisibilityTimeout"]
@@ -363,7 +379,7 @@ class Buyer:
 
     stack: Stack
     contact: Mapping[str, str]
-    address: str = field(default_factory=lambda: f"11.{secrets.randbelow(256)}.{secrets.randbelow(256)}.1")
+    address: str = field(default_factory=lambda: ".".join(["11", *(str(secrets.randbelow(256)) for _ in range(3))]))
 
     def call(self, method: str, path: str, body: Any = None, bearer: str = "", **headers: str) -> Reply:
         return self.stack.call(method, path, body, bearer, X_Forwarded_For=self.address, **headers)

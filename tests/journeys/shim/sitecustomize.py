@@ -15,7 +15,7 @@ FUNCTION = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
 # Which of the services' operations change something: a step may die after any of these.
 WRITES = {
     *("PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "BatchWriteItem"),
-    *("SendMessage", "SendMessageBatch", "PutObject"),
+    *("SendMessage", "SendMessageBatch", "PutObject", "DeleteObject", "DeleteObjects", "PutSecretValue"),
 }
 IN_TRANSACTION = {
     "Put": "PutItem",
@@ -74,6 +74,8 @@ def used(service, operation, given):
         action = {"SendMessageBatch": "SendMessage"}.get(operation, operation)
         return {(f"sqs:{action}", given["QueueUrl"].rpartition("/")[2])}
     if service == "s3":
+        if operation == "DeleteObjects":
+            return {("s3:DeleteObject", f"{given['Bucket']}/{one['Key']}") for one in given["Delete"]["Objects"]}
         action = {"HeadObject": "GetObject", "ListObjectsV2": "ListBucket"}.get(operation, operation)
         return {(f"s3:{action}", f"{given['Bucket']}/{given['Key']}" if "Key" in given else given["Bucket"])}
     if service == "secretsmanager":
