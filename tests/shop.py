@@ -82,7 +82,7 @@ def match(template: str, path: str) -> dict[str, str] | None:
 
 
 def event(
-    method: str, path: str, template: str, body: Any, headers: dict[str, str], groups: str = ""
+    method: str, path: str, template: str, body: Any, headers: dict[str, str], groups: str = "", operator: str = "ann"
 ) -> dict[str, Any]:
     text = body if isinstance(body, str) or body is None else json.dumps(body)
     path, _, query = path.partition("?")
@@ -108,7 +108,7 @@ def event(
             "domainName": "shop.example",
             "stage": "api",
             "identity": {"sourceIp": "198.51.100.7"},
-            "authorizer": {"principalId": "ann", "groups": groups} if groups else None,
+            "authorizer": {"principalId": operator, "groups": groups} if groups else None,
         },
     }
 
@@ -156,7 +156,14 @@ class Shop:
     last: tuple[dict[str, str], bytes] = ({}, b"")
 
     def call(
-        self, method: str, path: str, body: Any = None, token: str = "", groups: str = "", **headers: str
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        token: str = "",
+        groups: str = "",
+        operator: str = "ann",
+        **headers: str,
     ) -> Answer:
         plain = path.partition("?")[0]
         door, template = min(
@@ -171,7 +178,7 @@ class Shop:
         named = dict(headers)
         if token:
             named["Authorization"] = f"Bearer {token}"
-        reply = handler(door)(event(method, path, template, body, named, groups), CONTEXT)
+        reply = handler(door)(event(method, path, template, body, named, groups, operator), CONTEXT)
         text = reply["body"]
         is_json = "json" in reply["headers"].get("Content-Type", "")
         return Answer(reply["statusCode"], json.loads(text) if is_json else text)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from shared.kernel import aws, keyring, settings
 
-_WRONG_KEY = {"InvalidCiphertextException", "IncorrectKeyException"}
+_WRONG_KEY = {"InvalidCiphertextException", "IncorrectKeyException", "NotFoundException", "AccessDeniedException"}
 _NONCE = 12  # bytes: the nonce size AES-GCM is specified for
 
 
