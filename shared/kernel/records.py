@@ -69,7 +69,9 @@ class Transaction:
     Busy if DynamoDB throttled.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, ready: bool = False) -> None:
+        """ready: what is put is made ready for the wire when it is added, so that another thread can do that before."""
+        self._ready = ready
         self._parts: dict[str, list[tuple[str, Callable[[TransactWrite], None]]]] = {}
 
     def __len__(self) -> int:
@@ -78,7 +80,12 @@ class Transaction:
     def insert(self, name: str, record: Model, or_if: Condition | None = None) -> None:
         """Put an item that must not exist yet, or of which `or_if` holds."""
         absent = getattr(type(record), str(record._hash_keyname)).does_not_exist()
-        self._add("put", name, lambda tx: tx.save(record, absent if or_if is None else absent | or_if))
+        condition = absent if or_if is None else absent | or_if
+        if self._ready:
+            item = record.get_save_kwargs_from_instance(condition=condition)
+            self._add("put", name, lambda tx: tx._put_items.append(item))
+        else:
+            self._add("put", name, lambda tx: tx.save(record, condition))
 
     def update(self, name: str, record: Model, actions: Sequence[Action], condition: Condition | None = None) -> None:
         self._add("update", name, lambda tx: tx.update(record, list(actions), condition))

@@ -90,6 +90,7 @@ class _Part:
     cards: dict[str, tuple[inventory.Card, Sequence[str], Sequence[str]]]  # with its fingerprints, by the card's id
     lot: Lot
     after: _Place
+    ready: Transaction  # that stores all of them
 
 
 class _Run:
@@ -175,12 +176,11 @@ class _Run:
         some = self.chunk[1][place.row : place.row + size]
         end = place.row + len(some)
         lot, key = self.lots[which]
-        return _Part(
-            some,
-            {row.card_id: self._card(row, lot, key) for row in some},
-            lot,
-            _Place(place.chunk, end) if end < rows else _Place(place.chunk + 1, 0),
-        )
+        cards = {row.card_id: self._card(row, lot, key) for row in some}
+        ready = Transaction(ready=True)
+        for row in some:
+            inventory.stock(ready, *cards[row.card_id], row.instead_of)
+        return _Part(some, cards, lot, _Place(place.chunk, end) if end < rows else _Place(place.chunk + 1, 0), ready)
 
     def _card(self, row: Row, lot: Lot, key: LotKey) -> tuple[inventory.Card, Sequence[str], Sequence[str]]:
         card = inventory.new_card(
@@ -206,7 +206,7 @@ class _Run:
         for attempt in range(ATTEMPTS):
             counts = self._counted(rest, len(part.rows), len(late))
             try:
-                self._commit(part, rest, late, counts)
+                self._commit(part, rest, late, counts, Transaction() if attempt else part.ready)
             except Lost as lost:
                 if f"lot {part.lot.lot_id}" in lost.refused:
                     raise Failed("lot_changed") from lost
@@ -234,13 +234,17 @@ class _Run:
         }
 
     def _commit(
-        self, part: _Part, rest: Sequence[Row], late: Sequence[tuple[int, str, str]], counts: dict[str, int]
+        self,
+        part: _Part,
+        rest: Sequence[Row],
+        late: Sequence[tuple[int, str, str]],
+        counts: dict[str, int],
+        transaction: Transaction,
     ) -> None:
         now, job_id = self.ticking(), str(self.job.job_id)
-        with Transaction() as tx:
-            for row in rest:
-                card, fingerprints, wholes = part.cards[row.card_id]
-                inventory.stock(tx, card, fingerprints, wholes, row.instead_of)
+        with transaction as tx:
+            for row in rest if transaction is not part.ready else ():
+                inventory.stock(tx, *part.cards[row.card_id], row.instead_of)
             if rest:
                 legs = _bought(str(self.options["supplier"]), rest, self.counts.get("cost_e6", 0))
                 ledger.post(tx, "stock_in", legs, now, lot_id=str(part.lot.lot_id))
