@@ -23,7 +23,7 @@ from shared.inventory.contract import (
     Rotate,
     TracedCards,
 )
-from shared.inventory.errors import LotDestroyed, OwnRequest, RotationUnderWay
+from shared.inventory.errors import LotDestroyed, OwnRequest
 from shared.jobs.contract import (
     AskRecall,
     CreateImport,
@@ -219,7 +219,7 @@ def refuse_export(export_id: str, caller: Caller) -> ExportView:
     status=201,
     takes=Rotate,
     permission=may("keys.rotate"),
-    refusals=(NotFound, LotDestroyed, RotationUnderWay, KeyReused, Busy),
+    refusals=(NotFound, LotDestroyed, KeyReused, Busy),
 )
 def rotate_keys(body: Rotate, idempotency_key: str, caller: Caller) -> KeyJobView:
     """Give a lot another key, wrap all keys anew, or write all fingerprints under a new pepper."""

@@ -65,11 +65,3 @@ class ExportOpened(Refusal):
     code, status = "export_opened", 410
     zh = "该导出已打开过一次，或文件已删除；如仍需要，请重新申请。"
     en = "This export has been opened once, or its file is deleted. Ask for another if you need it."
-
-
-class RotationUnderWay(Refusal):
-    """facts: lot_id."""
-
-    code, status = "rotation_under_way", 409
-    zh = "批次 {lot_id} 正在更换密钥，请等待完成。"
-    en = "Lot {lot_id} is getting another key already; wait until that is done."

@@ -72,8 +72,5 @@ REASONS: Final[Mapping[str, Sentences]] = MappingProxyType(
             "A code or a key failed its integrity check: the job has stopped, nothing was replaced; see the alarm",
         ),
         "lot_destroyed": Sentences("批次的密钥已销毁", "The keys of the lot have been destroyed"),
-        "rotation_under_way": Sentences(
-            "该批次正在更换密钥：请等待完成后再试", "The lot is getting another key already: wait until that is done"
-        ),
     }
 )

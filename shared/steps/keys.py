@@ -9,8 +9,8 @@ from typing import Any
 
 from shared.inventory import lots as lot_records
 from shared.inventory.contract import DestroyLot, KeyJobView, Rotate, WhyFailed
-from shared.inventory.errors import LotDestroyed, OwnRequest, RotationUnderWay
-from shared.inventory.lots import Lot, LotState
+from shared.inventory.errors import LotDestroyed, OwnRequest
+from shared.inventory.lots import LotState
 from shared.jobs import parts
 from shared.jobs import records as jobs
 from shared.jobs.errors import WrongJobState
@@ -27,11 +27,9 @@ KINDS = (*ROTATIONS.values(), JobKind.DESTRUCTION)
 
 
 def rotate(wanted: Rotate, key: str, caller: Caller, now: datetime) -> KeyJobView:
-    """Begin to exchange a key; the same Idempotency-Key gives the same job."""
+    """Begin to exchange a key, or finish what was left unfinished; the same Idempotency-Key gives the same job."""
     if wanted.lot_id:
-        lot = _living(wanted.lot_id)
-        if lot.older_key:
-            raise RotationUnderWay(lot_id=wanted.lot_id)
+        _living(wanted.lot_id)
     job = _asked(ROTATIONS[wanted.what], {"lot_id": wanted.lot_id, "reason": None}, key, caller, now)
     return _moved(job, JobState.RUNNING, now) if job.state == JobState.CREATED else _view(job)
 
@@ -79,11 +77,9 @@ def show(job_id: str) -> KeyJobView:
     return _view(_key_job(job_id))
 
 
-def _living(lot_id: str) -> Lot:
-    lot = lot_records.lot_of(lot_id)
-    if lot.state in {LotState.DESTROYING, LotState.DESTROYED}:
+def _living(lot_id: str) -> None:
+    if lot_records.lot_of(lot_id).state in {LotState.DESTROYING, LotState.DESTROYED}:
         raise LotDestroyed(lot_id=lot_id)
-    return lot
 
 
 def _asked(kind: JobKind, spec: dict[str, Any], key: str, caller: Caller, now: datetime) -> Job:
