@@ -16,7 +16,6 @@ import pytest
 
 from shared.catalog import records as catalog
 from shared.catalog.terms import Terms
-from shared.insights import levels
 from shared.insights import records as insights
 from shared.insights.levels import STATES, Key, Level, Seen, of_channel, of_lot, of_sku
 from shared.inventory import lots, shelf
@@ -423,10 +422,6 @@ def test_a_stocktake_survives_a_death_after_every_write(atomic_shop: Shop) -> No
     assert nth > 6  # two levels, two shelves, the list, two tasks at the least
     assert tasks() == [f"low_stock.{SKU}", f"near_expiry.{today.isoformat()}"]
     assert settlement.running(clock.now()).trial_balance == {"CNY": 0}
-
-
-def test_the_states_that_are_counted_are_those_of_a_card() -> None:
-    assert tuple(CardState) == levels.STATES
 
 
 # --- what the console shows ---
