@@ -73,16 +73,14 @@ class Counted:
 
 
 class _Headed:
-    """A stream whose beginning was looked at."""
+    """A stream whose beginning was looked at. A block is as long as asked for: the first one decides for the file."""
 
     def __init__(self, head: bytes, stream: Counted) -> None:
         self.head, self.stream = head, stream
 
     def read(self, size: int, /) -> bytes:
-        if self.head:
-            block, self.head = self.head[:size], self.head[size:]
-            return block
-        return self.stream.read(size)
+        head, self.head = self.head[:size], self.head[size:]
+        return head + self.stream.read(size - len(head)) if len(head) < size else head
 
 
 @dataclass
