@@ -422,9 +422,9 @@ def pages(after: str, size: int) -> Iterator[list[Card]]:
         yield page
 
 
-def known(card_ids: Iterable[str]) -> list[Card]:
+def known(card_ids: Iterable[str], attributes: Sequence[str] = _OPEN) -> list[Card]:
     """Those of the cards that are there, read consistently, in no order and without what is sealed in them."""
-    return list(Card.batch_get(list(card_ids), consistent_read=True, attributes_to_get=_OPEN))
+    return list(Card.batch_get(list(card_ids), consistent_read=True, attributes_to_get=list(attributes)))
 
 
 def states_of(lot_ids: Iterable[str]) -> Counter[str]:
