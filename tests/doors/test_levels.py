@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -13,6 +14,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.client import BaseClient
 
 from shared.catalog import records as catalog
 from shared.catalog.terms import Terms
@@ -26,7 +28,7 @@ from shared.kernel.records import Transaction
 from shared.ledger import posting
 from shared.ledger import records as ledger
 from shared.staff import records as staff
-from shared.steps import settlement, stocktake
+from shared.steps import settlement
 from tests.doors.conftest import new_shop
 from tests.doors.test_dying import Died, dying_after
 from tests.shop import CONTEXT, Shop, handler
@@ -308,28 +310,41 @@ def weathered(records: Sequence[dict[str, Any]], chance: Random) -> Iterator[lis
             yield batch
 
 
-def test_what_moved_while_the_cards_were_counted_is_no_drift(
-    shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_moved_while_the_cards_were_counted_is_no_drift(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     cards = stocked(4)
     shop.pump()
-    walk, walks = stocktake.stocktaking.every_card, []
 
-    def busy() -> Iterator[Any]:
-        """Cards are sold between the walk and the look at the levels, on the first walk only."""
-        yield from walk()
-        walks.append(1)
-        if len(walks) == 1:
-            for card_id in cards[:2]:
-                move("hold", card_id, Random(1))
-            shop.pump()
+    def sales() -> None:
+        for card_id in cards[:2]:
+            move("hold", card_id, Random(1))
+        shop.pump()
 
-    monkeypatch.setattr(stocktake.stocktaking, "every_card", busy)
-    night()
+    with once_after("Scan", "kaquan-test-cards", sales) as walks:
+        night()
 
     assert len(walks) == 2
     assert told() == truth()
     assert counted(capsys)["LevelDrift"] == 0
+
+
+@contextmanager
+def once_after(operation: str, table: str, act: Callable[[], None]) -> Iterator[list[str]]:
+    """Let something happen right after the first such call; yields the calls seen."""
+    original, seen = BaseClient._make_api_call, []
+
+    def watched(client: BaseClient, name: str, parameters: dict[str, Any]) -> Any:
+        answer = original(client, name, parameters)
+        if (name, parameters.get("TableName")) == (operation, table):
+            seen.append(name)
+            if len(seen) == 1:
+                act()
+        return answer
+
+    BaseClient._make_api_call = watched
+    try:
+        yield seen
+    finally:
+        BaseClient._make_api_call = original
 
 
 def test_expired_cards_leave_every_shelf_and_the_books_say_what_was_lost(
