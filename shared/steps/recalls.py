@@ -49,6 +49,7 @@ from shared.steps import after_sales, trace
 
 PREFIX = "rcl"
 REASON = "recalled"  # of the refunds
+SEEN = ("card_id", "state", "sku", "lot_id", "cost_e6", "order_id", "recall_id")  # of a card: there may be 100,000
 LISTED = 100  # recalls, or cards of one, in an answer
 READ_AT_ONCE = 8  # index pages or batches: below the ten connections that a process keeps
 CARDS = LIMIT - 4  # in a transaction, beside the job, its entry in the books and what opens a task
@@ -137,7 +138,21 @@ class _Kept(NamedTuple):
     """A card that may stand in for another."""
 
     card_id: str
+    sku: str
     cost_e6: int
+
+
+class _Exchange(NamedTuple):
+    """An order, and which cards take the place of which of its own."""
+
+    order: Order
+    by: dict[str, _Kept]
+
+    @property
+    def actions(self) -> int:
+        """Of a transaction: three for each card, the parts of the order that name them, its head, and the books."""
+        parts = [part for part in self.order.chunks or self.order.lines if self.by.keys() & set(part.card_ids)]
+        return 3 * len(self.by) + len(parts) + 2
 
 
 @dataclass
@@ -211,7 +226,7 @@ class _Worker:
                 moved = {name.removeprefix("owed ") for name in lost.refused}
                 left = [card for card in left if card.card_id not in moved]
                 if again and moved:
-                    left += [card for card in inventory.known(moved) if _unsettled(card)]
+                    left += [card for card in inventory.known(moved, SEEN) if _unsettled(card)]
                 if not moved:
                     time.sleep(AGAIN * _chance.random())  # a buyer's transaction was in the way
         if left:
@@ -250,34 +265,80 @@ class _Worker:
         after = after if phase == MAKE_GOOD else ""
         done: set[str] = set()
         while page := making_good.page(self.recall_id, after, LISTED):
+            owed = defaultdict[str, list[str]](list)
             for good in page:
                 if good.state == GoodState.OPEN and good.order_id not in done:
-                    self._order(str(good.order_id), good.card_id)
-                    done.add(str(good.order_id))
+                    owed[str(good.order_id)].append(good.card_id)
+            self._orders(owed)
+            done.update(owed)
             after = page[-1].card_id
             if not self.waiting:
                 self._say(f"{MAKE_GOOD} {after}")
 
-    def _order(self, order_id: str, card_id: str) -> None:
+    def _orders(self, listed: Mapping[str, Sequence[str]]) -> None:
+        """Orders that can be replaced as a whole go many in a transaction, the others one by one."""
+        together: list[_Exchange] = []
+        for order_id, order, owed in self._read(listed):
+            whole = order and _readable(order) and 0 < len(owed) <= PLACES
+            by = self._stand_ins(order, owed) if order and whole else {}
+            if order and by and len(by) == len(owed):
+                exchange = _Exchange(order, by)
+                if sum(one.actions for one in [*together, exchange]) >= LIMIT:
+                    self._replace_all(together)
+                    together = []
+                together.append(exchange)
+            else:
+                self._put_back(by, set())
+                self._order(order_id, listed[order_id])
+        self._replace_all(together)
+
+    def _read(self, listed: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Order | None, list[str]]]:
+        """Each order with its cards that this recall still has to make good, those that are listed among them."""
+        with ThreadPoolExecutor(READ_AT_ONCE) as pool:
+            found = dict(zip(listed, pool.map(_order_or_none, listed), strict=True))
+        wanted = {card_id for card_ids in listed.values() for card_id in card_ids}
+        wanted.update(card_id for order in found.values() if order for card_id in order.card_ids)
+        owed: dict[str, list[str]] = defaultdict(list)
+        for good in making_good.of_cards(self.recall_id, wanted):
+            if good.state == GoodState.OPEN:
+                owed[str(good.order_id)].append(good.card_id)
+        for order_id, order in found.items():
+            yield order_id, order, sorted(owed[order_id])
+
+    def _replace_all(self, together: Sequence[_Exchange]) -> None:
+        if not together:
+            return
+        try:
+            self._replace(together)
+        except Lost as lost:
+            if "job" in lost.refused:
+                raise
+            for one in together:
+                self._put_back(one.by, set(lost.refused))
+            for one in together:
+                self._order(one.order.order_id, list(one.by))
+
+    def _order(self, order_id: str, listed: Sequence[str]) -> None:
         """Replace what can be replaced; the money back where the whole order is bad, else a person's task."""
         losses = 0
         while losses < ATTEMPTS:
-            order = orders.order_of(order_id)
-            owed = self._owed(order, card_id)
+            [(_, order, owed)] = self._read({order_id: listed})
             by: dict[str, _Kept] = {}
             try:
-                if order.head.refund_id or order.status in OVER:
+                if order is None:
+                    self._write_off(order_id, owed, "skipped", GoodState.SKIPPED, reason="no_order")
+                elif order.head.refund_id or order.status in OVER:
                     self._refunded_before(order, owed)
                 elif order.status not in READABLE:
                     self.waiting = True
                 elif by := self._stand_ins(order, owed[:PLACES]):
-                    self._replace(order, by)
+                    self._replace([_Exchange(order, by)])
                     if len(by) < len(owed):
                         continue  # the rest, of the order as it is now
-                elif set(order.card_ids) <= set(owed):
+                elif owed and set(order.card_ids) <= set(owed):
                     self._refund(order, owed)
                 else:
-                    self._ask_a_person(order, owed)
+                    self._write_off(order_id, owed, "person", GoodState.PERSON, reason="out_of_stock")
             except Lost as lost:
                 if "job" in lost.refused:
                     raise
@@ -288,13 +349,6 @@ class _Worker:
             else:
                 return
         raise Busy
-
-    def _owed(self, order: Order, card_id: str) -> list[str]:
-        """The order's cards that this recall still has to make good, `card_id` among them."""
-        if order.card_ids == [card_id]:
-            return [card_id]
-        on_list = making_good.of_cards(self.recall_id, {*order.card_ids, card_id})
-        return sorted(good.card_id for good in on_list if good.state == GoodState.OPEN)
 
     def _stand_ins(self, order: Order, owed: Sequence[str]) -> dict[str, _Kept]:
         """Recalled card → the one that takes its place, as far as the shelves go."""
@@ -328,10 +382,10 @@ class _Worker:
                     return []
                 time.sleep(AGAIN)
                 continue
-            seen = {str(card.card_id): card for card in inventory.known(ids)}
+            seen = {str(card.card_id): card for card in inventory.known(ids, SEEN)}
             lots = lot_records.known(str(card.lot_id) for card in seen.values())
             sound = [
-                _Kept(card_id, int(seen[card_id].cost_e6))
+                _Kept(card_id, need.sku, int(seen[card_id].cost_e6))
                 for card_id in ids
                 if seen[card_id].state == CardState.AVAILABLE and lots[str(seen[card_id].lot_id)].state == LotState.OPEN
             ]
@@ -340,29 +394,28 @@ class _Worker:
             passed_over.update(ids)
         return []
 
-    def _replace(self, order: Order, by: Mapping[str, _Kept]) -> None:
-        now, channel = clock.now(), str(order.head.channel)
-        line_of = {str(card_id): line for line in order.lines for card_id in line.card_ids}
-        costs: dict[str, list[int]] = defaultdict(list)
-        counts = self._plus("replaced", len(by))
+    def _replace(self, together: Sequence[_Exchange]) -> None:
+        now = clock.now()
+        counts = self._plus("replaced", sum(len(one.by) for one in together))
         with Transaction() as tx:
-            for card_id, kept in by.items():
-                sku = str(line_of[card_id].sku)
-                inventory.sell(tx, kept.card_id, sku, order.order_id, channel)
-                inventory.replace(tx, card_id, self.recall_id, kept.card_id)
-                making_good.settle(tx, self.recall_id, card_id, GoodState.REPLACED, replaced_by=kept.card_id)
-                costs[sku].append(kept.cost_e6)
-            orders.exchange(tx, order, {card_id: kept.card_id for card_id, kept in by.items()})
-            telling.tell(tx, order.head, Notice.REPLACED)
-            ledger.post(
-                tx,
-                "replacement",
-                [leg for sku, many in costs.items() for leg in posting.replaced(sku, many)],
-                now,
-                order_id=order.order_id,
-                channel=channel,
-                provider=str(order.head.provider),
-            )
+            for order, by in together:
+                channel, costs = str(order.head.channel), defaultdict[str, list[int]](list)
+                for card_id, kept in by.items():
+                    inventory.sell(tx, kept.card_id, kept.sku, order.order_id, channel)
+                    inventory.replace(tx, card_id, self.recall_id, kept.card_id)
+                    making_good.settle(tx, self.recall_id, card_id, GoodState.REPLACED, replaced_by=kept.card_id)
+                    costs[kept.sku].append(kept.cost_e6)
+                orders.exchange(tx, order, {card_id: kept.card_id for card_id, kept in by.items()})
+                telling.tell(tx, order.head, Notice.REPLACED)
+                ledger.post(
+                    tx,
+                    "replacement",
+                    [leg for sku, many in costs.items() for leg in posting.replaced(sku, many)],
+                    now,
+                    order_id=order.order_id,
+                    channel=channel,
+                    provider=str(order.head.provider),
+                )
             jobs.advance(tx, self.job, now, counts=counts)
         self.counts = counts
 
@@ -370,37 +423,34 @@ class _Worker:
         try:
             refund_id = after_sales.request(order, REASON, str(self.job.asked_by), clock.now())
         except NotOpen as refused:
-            self._write_off(order, owed, "skipped", GoodState.SKIPPED, reason=str(refused.facts["order_status"]))
+            reason = str(refused.facts["order_status"])
+            self._write_off(order.order_id, owed, "skipped", GoodState.SKIPPED, reason=reason)
             return
-        self._write_off(order, owed, "refunded", GoodState.REFUNDED, refund_id=refund_id)
+        self._write_off(order.order_id, owed, "refunded", GoodState.REFUNDED, refund_id=refund_id)
 
     def _refunded_before(self, order: Order, owed: Sequence[str]) -> None:
         """The money has gone back: by this recall, whose worker died before it could say so, or for another reason."""
         refund_id = str(order.head.refund_id) if order.head.refund_id else None
         if refund_id and payments.refund(refund_id).reason == REASON:
-            self._write_off(order, owed, "refunded", GoodState.REFUNDED, refund_id=refund_id)
+            self._write_off(order.order_id, owed, "refunded", GoodState.REFUNDED, refund_id=refund_id)
         else:
-            self._write_off(order, owed, "skipped", GoodState.SKIPPED, reason=str(order.status))
+            self._write_off(order.order_id, owed, "skipped", GoodState.SKIPPED, reason=str(order.status))
 
-    def _ask_a_person(self, order: Order, owed: Sequence[str]) -> None:
-        self._write_off(order, owed, "person", GoodState.PERSON, reason="out_of_stock")
-
-    def _write_off(self, order: Order, owed: Sequence[str], counted: str, state: GoodState, **why: str) -> None:
+    def _write_off(self, order_id: str, owed: Sequence[str], counted: str, state: GoodState, **why: str) -> None:
         for start in range(0, len(owed), CARDS):
-            self._write_some_off(order, owed[start : start + CARDS], counted, state, **why)
+            self._write_some_off(order_id, owed[start : start + CARDS], counted, state, **why)
 
-    def _write_some_off(self, order: Order, owed: Sequence[str], counted: str, state: GoodState, **why: str) -> None:
+    def _write_some_off(self, order_id: str, owed: Sequence[str], counted: str, state: GoodState, **why: str) -> None:
         now, counts = clock.now(), self._plus(counted, len(owed))
-        head = orders.head_of(order.order_id) if state is GoodState.REFUNDED else None
 
         def write(tx: Transaction) -> None:
             for card_id in owed:
                 making_good.settle(tx, self.recall_id, card_id, state, **why)
-            if head:
-                telling.tell(tx, head, Notice.REFUNDED_RECALL)
+            if state is GoodState.REFUNDED:
+                telling.tell_too(tx, order_id, Notice.REFUNDED_RECALL)
             jobs.advance(tx, self.job, now, counts=counts)
 
-        _with_task(write, ("make_good", order.order_id, order.order_id) if state is GoodState.PERSON else None, now)
+        _with_task(write, ("make_good", order_id, order_id) if state is GoodState.PERSON else None, now)
         self.counts = counts
 
     # --- and the end ---
@@ -425,10 +475,11 @@ class _Worker:
     def _put_back(self, by: Mapping[str, _Kept], gone: set[str]) -> None:
         """Look at the shelves anew: what was meant for an order that has moved is still there, some cards are gone."""
         for kept in by.values():
-            if kept.card_id not in gone:
+            if kept.card_id not in gone and kept.card_id in self.taken:
                 self.taken.remove(kept.card_id)
         if by:
             self.shelves.clear()
+            self.sold_out.clear()
 
 
 def _with_task(write: Callable[[Transaction], None], task: tuple[str, str, str] | None, now: datetime) -> None:
@@ -454,7 +505,18 @@ def _cards_of(lot_id: str) -> Iterator[list[Card]]:
         ids = [card_id for shard in shards for card_id in shard]
         chunks = [ids[start : start + LIMIT] for start in range(0, len(ids), LIMIT)]
         for start in range(0, len(chunks), READ_AT_ONCE):
-            yield from pool.map(inventory.known, chunks[start : start + READ_AT_ONCE])
+            yield from pool.map(lambda chunk: inventory.known(chunk, SEEN), chunks[start : start + READ_AT_ONCE])
+
+
+def _order_or_none(order_id: str) -> Order | None:
+    try:
+        return orders.order_of(order_id)
+    except NotFound:
+        return None
+
+
+def _readable(order: Order) -> bool:
+    return order.status in READABLE and not order.head.refund_id
 
 
 def _unsettled(card: Card) -> bool:

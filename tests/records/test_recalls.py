@@ -150,6 +150,17 @@ def test_an_order_whose_money_went_back_before_is_owed_nothing() -> None:
     assert recalls.cards(done.recall_id, None).cards[0].reason == "refunding"
 
 
+def test_a_sold_card_whose_order_is_gone_does_not_stop_the_others() -> None:
+    bad, cards = lot_of(2)
+    lot_of(2, "other")
+    lost, kept = sell(cards[:1]), sell(cards[1:])
+    orders.head_of(lost).delete()
+
+    done = run(ask(lot_id=bad).recall_id)
+    assert (done.state, done.skipped, done.replaced) == ("done", 1, 1)
+    assert orders.head_of(kept).notice == "replaced"
+
+
 def test_an_order_on_its_way_to_its_buyer_is_waited_for() -> None:
     bad, cards = lot_of(2)
     lot_of(1, "other")
@@ -162,6 +173,16 @@ def test_an_order_on_its_way_to_its_buyer_is_waited_for() -> None:
     head.update([orders.Head.status.set("delivered")])
     done = run(waiting.recall_id)
     assert (done.state, done.replaced) == ("done", 1)
+
+
+def test_of_a_large_order_as_much_is_replaced_as_there_is() -> None:
+    bad, cards = lot_of(60)
+    _, sound = lot_of(50, "other")
+    order_id = sell(cards[:60])
+
+    done = run(ask(lot_id=bad).recall_id)
+    assert (done.replaced, done.for_a_person) == (50, 10)
+    assert set(orders.order_of(order_id).card_ids) >= set(sound)
 
 
 def test_no_card_of_another_bad_lot_is_given_in_place() -> None:
