@@ -140,11 +140,16 @@ def advance_alone(
     records.update(job, actions + [getattr(Job, name).set(value) for name, value in values.items()], condition, "job")
 
 
+def forget_key(job: Job) -> None:
+    """Nobody can read any more what the job keeps, whatever is left of it."""
+    records.update(job, [Job.wrapped_key.remove()], Job.state == job.state, "job")
+
+
 def forgotten(job: Job, until: datetime | None = None) -> None:
     """What it kept is gone, and its key; with `until` only what was due has gone, and it keeps the rest that long."""
     actions: list[Any] = [Job.kept_until.remove(), Job.wrapped_key.remove(), Job.due.remove(), Job.due_at.remove()]
     if until:
-        actions = [Job.kept_until.remove(), Job.due_at.set(clock.iso(until))]
+        actions = [Job.kept_until.set(clock.iso(until)), Job.due_at.set(clock.iso(until))]
     records.update(job, actions, (Job.state == job.state) & (Job.attempt == job.attempt), "job")
 
 

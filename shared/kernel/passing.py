@@ -55,5 +55,11 @@ def delete(names: Iterable[str]) -> None:
         )
 
 
+def delete_all(folder: str) -> None:
+    """Everything whose name begins so, also what a worker left behind that died."""
+    pages = aws.client("s3").get_paginator("list_objects_v2").paginate(Bucket=_bucket(), Prefix=folder)
+    delete([one["Key"] for page in pages for one in page.get("Contents", [])])
+
+
 def _bucket() -> str:
     return settings.get("PASSING_BUCKET")

@@ -50,7 +50,7 @@ def work(job: Job, now: datetime) -> None:
         _check(job, now)
     elif job.state == JobState.RUNNING:
         _run(job, now)
-    elif job.due_at and str(job.due_at) <= clock.iso(now):
+    elif job.kept_until and str(job.kept_until) <= clock.iso(now):
         _forget(job, now)
 
 
@@ -121,14 +121,14 @@ def _run(job: Job, now: datetime) -> None:
     found = {**(job.found or {}), "snapshot": publish()}
     jobs.move(job, JobState.DONE, ticking(), found=found, kept_until=clock.iso(ticking() + KEPT))
     logger.info("catalogue imported", job_id=str(job.job_id), **job.counts)
-    passing.delete([name])
+    import_files.drop_rows(job)
     jobs.forgotten(job)
 
 
 def _forget(job: Job, now: datetime) -> None:
     if job.state == JobState.CHECKED:
         jobs.move(job, JobState.CANCELLED, now, reason="rows_gone")
-    import_files.drop_rows(job, int((job.found or {}).get("attempt", 0)), 1)
+    import_files.drop_rows(job)
     jobs.forgotten(job)
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from shared.inventory.card_files import Cells
 from shared.inventory.refusals import RefusedRow
 from shared.jobs import parts
+from shared.jobs import records as jobs
 from shared.jobs.reasons import Failed
 from shared.jobs.records import Job
 from shared.kernel import passing, sealed
@@ -114,18 +115,17 @@ def refused_rows(job: Job, attempt: int) -> Iterable[RefusedRow] | None:
     return (_refused(members) for name in names for members in take(key, name))
 
 
-def drop_rows(job: Job, attempt: int, chunks: int) -> None:
-    job_id = str(job.job_id)
-    names = [rows_name(job_id, attempt, chunk) for chunk in range(chunks)]
-    passing.delete([upload_name(job_id), plan_name(job_id, attempt), *names])
+def drop_rows(job: Job) -> None:
+    """Forget the rows that could come in, and their key."""
+    passing.delete([upload_name(str(job.job_id))])
+    passing.delete_all(f"jobs/{job.job_id}/")
+    jobs.forget_key(job)
 
 
-def drop_refused(job: Job, attempt: int) -> None:
-    """Forget the refused rows: the objects, then their key."""
-    part = parts.part_of(str(job.job_id), refused_part(attempt))
-    if part is not None:
-        passing.delete(refused_name(str(job.job_id), attempt, chunk) for chunk in range(int(part.data["chunks"])))
-        parts.forget(str(job.job_id), refused_part(attempt))
+def drop_refused(job: Job) -> None:
+    """Forget the refused rows, and their key."""
+    passing.delete_all(f"refused/{job.job_id}/")
+    parts.forget(str(job.job_id), refused_part(int((job.found or {}).get("attempt", 0))))
 
 
 def _refused(members: Sequence[Any]) -> RefusedRow:

@@ -34,13 +34,15 @@ from shared.jobs.contract import (
 )
 from shared.jobs.errors import CardsGone, LinkOver, NotUndone, RecalledMeanwhile, WrongJobState
 from shared.jobs.records import Job
-from shared.jobs.states import JobKind, JobState
+from shared.jobs.states import WORKED_ON, JobKind, JobState
 from shared.kernel import clock, ids, keyring, passing
 from shared.kernel.errors import Busy, InvalidRequest, NotFound
 from shared.kernel.http import Amount, Caller
 from shared.kernel.money import minor_from_e6
 from shared.kernel.records import Lost
 from shared.staff.permissions import require
+from shared.steps import stock_check
+from shared.steps.import_files import upload_name
 
 UPLOAD_WITHIN = timedelta(minutes=15)  # long enough for 64 MB on a slow line, short for a link that lets codes in
 LINK_FOR = timedelta(minutes=15)  # a person clicks at once; the page asks for a new link when it looks again
@@ -49,10 +51,6 @@ KINDS = (JobKind.CARDS, JobKind.CATALOGUE)
 TRIES = 4  # against a worker that moves the job at the same moment
 
 _LINK = "refused-rows"
-
-
-def upload_name(job_id: str) -> str:
-    return f"uploads/{job_id}"
 
 
 def create(wanted: CreateImport, key: str, caller: Caller, now: datetime) -> ImportCreated:
@@ -116,6 +114,13 @@ def refused_link(job_id: str, base_url: str, until: datetime, now: datetime) -> 
     people = keyring.ring("PEOPLE_SECRET")
     proof = _proof(people, job_id, expires, people.current)
     return f"{base_url}/imports/{job_id}/refused?expires={expires}&signature={people.current}.{proof}"
+
+
+def refused_until(job: Job) -> datetime | None:
+    """Until when the refused rows are kept; None while a worker is at the job, and once they are forgotten."""
+    if not job.kept_until or not job.ended_at or job.state in WORKED_ON:
+        return None
+    return min(clock.parse(str(job.kept_until)), clock.parse(str(job.ended_at)) + stock_check.KEPT)
 
 
 def check_link(job_id: str, expires: int, signature: str, now: datetime) -> None:
@@ -270,7 +275,7 @@ def _pace(job: Job, counts: Mapping[str, int], now: datetime) -> tuple[int | Non
 
 
 def _refused_url(job: Job, counts: Mapping[str, int], base_url: str, now: datetime) -> str | None:
-    if job.kind != JobKind.CARDS or not counts.get("refused") or not job.kept_until:
+    until = refused_until(job)
+    if job.kind != JobKind.CARDS or not counts.get("refused") or until is None or until <= now:
         return None
-    until = clock.parse(str(job.kept_until))
-    return refused_link(str(job.job_id), base_url, until, now) if until > now else None
+    return refused_link(str(job.job_id), base_url, until, now)

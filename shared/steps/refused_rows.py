@@ -13,7 +13,6 @@ from shared.jobs.contract import RefusedQuery
 from shared.jobs.errors import LinkOver
 from shared.jobs.reasons import Failed
 from shared.jobs.records import Job
-from shared.kernel import clock
 from shared.kernel.errors import NotFound
 from shared.kernel.telemetry import logger
 from shared.steps import import_files, imports
@@ -34,7 +33,8 @@ def download(job_id: str, link: RefusedQuery, now: datetime) -> str:
         job = jobs.job_of(job_id)
     except NotFound:
         raise LinkOver from None
-    if not job.kept_until or str(job.kept_until) <= clock.iso(now):
+    until = imports.refused_until(job)
+    if until is None or until <= now:
         raise LinkOver
     logger.info("refused rows read", job_id=job_id)
     text, size = [], 0

@@ -49,7 +49,8 @@ def check(job: Job, now: datetime) -> None:
         try:
             _Check(job, ticking).read()
         except Failed as failed:
-            passing.delete([import_files.upload_name(str(job.job_id))])
+            import_files.drop_rows(job)
+            import_files.drop_refused(job)
             jobs.move(job, JobState.FAILED, ticking(), reason=failed.reason)
             return
     passing.delete([import_files.upload_name(str(job.job_id))])

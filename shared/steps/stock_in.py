@@ -50,20 +50,29 @@ def work(job: Job, now: datetime) -> None:
         _Run(job, now).run()
     elif job.state == JobState.UNDOING:
         _Undo(job, now).undo()
-    elif job.due_at and str(job.due_at) <= clock.iso(now):
+    elif job.kept_until and str(job.kept_until) <= clock.iso(now):
         forget(job, now)
+    elif job.wrapped_key and job.state != JobState.CHECKED:
+        _clear(job)
+
+
+def _clear(job: Job) -> None:
+    """The rows of a job that is over go at once; what was refused stays as long as it may."""
+    import_files.drop_rows(job)
+    if not job.counts.get("refused"):
+        jobs.forgotten(job)
 
 
 def forget(job: Job, now: datetime) -> None:
     """Delete what was refused and, where nobody can want them any more, the rows and their key."""
-    if found := job.found:
-        import_files.drop_refused(job, int(found["attempt"]))
-    if job.state == JobState.CHECKED and job.kept_until:
-        jobs.forgotten(job, now + DECIDE_WITHIN)
-        return
+    import_files.drop_refused(job)
     if job.state == JobState.CHECKED:
+        decide_until = clock.parse(str(job.ended_at)) + DECIDE_WITHIN
+        if now < decide_until:
+            jobs.forgotten(job, decide_until)
+            return
         jobs.move(job, JobState.CANCELLED, now, reason="rows_gone")
-    import_files.drop_rows(job, int((found or {}).get("attempt", 0)), int((found or {}).get("chunks", 0)))
+    import_files.drop_rows(job)
     jobs.forgotten(job)
 
 
@@ -268,13 +277,10 @@ class _Run:
         return late
 
     def _end(self, state: JobState, reason: str | None = None) -> None:
-        found, now = self.job.found or {}, self.ticking()
+        now = self.ticking()
         values = {"reason": reason} if reason else {}
         jobs.move(self.job, state, now, kept_until=clock.iso(now + KEPT), **values)
-        if "attempt" in found:
-            import_files.drop_rows(self.job, int(found["attempt"]), int(found["chunks"]))
-        if not self.job.counts.get("refused"):
-            jobs.forgotten(self.job)
+        _clear(self.job)
         logger.info("card file imported", job_id=str(self.job.job_id), state=state, **self.job.counts)
 
 
