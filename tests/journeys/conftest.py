@@ -20,6 +20,7 @@ STAGE = "local"  # the stage on which X-Forwarded-For tells buyers apart
 RETRY_AFTER = (0.5, 1, 2, 4, 8)  # seconds: the provider's patience, shortened
 NOTIFIED_AT_ONCE = 8  # each notification under way is a process here
 KEYS_TRUSTED = 4  # seconds: a change of keys waits until no process can have older ones
+STREAM_WITHIN = 3  # seconds in which the stream of the cards has told everything, where nothing else goes on
 UNHURRIED = 120  # seconds: sixty processes share two cores here, where AWS gives each its own
 LAST = "test_afterwards.py"  # looks at what all the others have left behind
 
@@ -75,7 +76,8 @@ def take_time(cloud: LocalCloud) -> None:
     functions = cloud.client("lambda")
     for function in [one for page in functions.get_paginator("list_functions").paginate() for one in page["Functions"]]:
         name = function["FunctionName"]
-        settings = function["Environment"]["Variables"] | {"KEYRING_SECONDS": str(KEYS_TRUSTED)}
+        ours = {"KEYRING_SECONDS": str(KEYS_TRUSTED), "SETTLE_SECONDS": str(STREAM_WITHIN)}
+        settings = function["Environment"]["Variables"] | ours
         functions.update_function_configuration(
             FunctionName=name, Timeout=max(UNHURRIED, function["Timeout"]), Environment={"Variables": settings}
         )

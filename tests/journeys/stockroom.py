@@ -121,17 +121,14 @@ def job_state(stack: Stack, job_id: str) -> str:
 
 
 def until_done(stack: Stack, *job_ids: str, seconds: float = 90) -> None:
-    """Wait for the end of these jobs; each minute that one of them waits for passes at once."""
-    minutes = 0
+    """Wait for the end of these jobs; a job that waits for a moment is looked at by the owner of time all the while."""
 
     def done() -> bool:
-        nonlocal minutes
-        states = {job_id: job_state(stack, job_id) for job_id in job_ids}
-        assert "failed" not in states.values(), states
-        if set(states.values()) == {"done"}:
+        found = {job_id: job_state(stack, job_id) for job_id in job_ids}
+        assert "failed" not in found.values(), found
+        if set(found.values()) == {"done"}:
             return True
-        minutes += 3
-        stack.deadlines(minutes)
+        stack.deadlines()
         return False
 
     wait_for(done, f"{', '.join(job_ids)} to be done", seconds)

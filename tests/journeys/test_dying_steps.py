@@ -140,6 +140,8 @@ def test_risk_checks_may_die_at_any_write(stack: Stack) -> None:
 
 
 def test_opening_a_review_may_die_at_any_write(stack: Stack) -> None:
+    stack.wholesale(LARGE)
+
     def live(deadly: Deadly) -> None:
         stack.stock(LARGE, 6)
         buyer = stack.buyer()
@@ -265,6 +267,7 @@ def test_finding_lost_money_may_die_at_any_write(stack: Stack) -> None:
 
 
 def test_ending_a_review_may_die_at_any_write(stack: Stack) -> None:
+    stack.wholesale(LARGE)
     stack.stock(LARGE, 6)
 
     def live(deadly: Deadly) -> None:

@@ -178,6 +178,7 @@ def quota(stack: Stack) -> int:
 
 def large_order(stack: Stack) -> tuple[Buyer, Order, str]:
     """Paid, and of more than a thousand yuan: a person must look at it. The buyer, the order, the review."""
+    stack.wholesale("V003")
     stack.stock("V003", 6)
     buyer = stack.buyer(email=stack.canaries.email())
     order = buyer.place("V003", 6)

@@ -48,6 +48,7 @@ def test_a_delivered_order_is_refunded_once_and_its_card_never_sold_again(stack:
 
 
 def test_a_denied_contact_gets_its_money_back_and_an_allowed_one_its_cards(stack: Stack) -> None:
+    stack.wholesale("V008")
     stack.stock("V008", 12)
     denied, allowed = stack.buyer(), stack.buyer(email=stack.canaries.email())
     for buyer, verdict in ((denied, "deny"), (allowed, "allow")):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from infra.local.cloud import LocalCloud
+from infra.local.cloud import ROOT, LocalCloud
 from tests.journeys.stack import Http, Stack
 
 STACK = "kaquan-prod"
@@ -51,7 +51,8 @@ def test_prod_has_no_secret_no_setting_and_no_permission_of_the_sandbox(prod: Ma
         for one in page["Functions"]
         if one["FunctionName"].startswith("kaquan-prod-")
     ]
-    assert len(functions) == 13
+    folders = {path.name for path in (ROOT / "functions").iterdir() if (path / "app.py").exists()}
+    assert {one["FunctionName"] for one in functions} == {f"kaquan-prod-{name.replace('_', '-')}" for name in folders}
     for function in functions:
         settings = function["Environment"]["Variables"]
         assert not [name for name in settings if name.startswith("SANDBOX")], function["FunctionName"]

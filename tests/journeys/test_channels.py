@@ -1,0 +1,110 @@
+"""One pool, several channels: each by its own key and on its own terms, all at once."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.journeys import stockroom
+from tests.journeys.stack import Reply, Stack, at_once, order_in, persistently
+
+SKU = "C057"
+CARDS, QUOTA, FLOOR = 40, 12, 10
+
+
+@dataclass(eq=False)
+class Channel:
+    """A marketplace that holds its key."""
+
+    stack: Stack
+    name: str
+    key: str = field(default="", repr=False)
+    references: Any = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        made = self.stack.console("POST", "/channels", {"channel": self.name, "name": self.name.title()})
+        assert made.status == 201, made.body
+        self.key = made.body["key"]
+
+    def call(self, method: str, path: str = "", body: Any = None) -> Reply:
+        return persistently(lambda: self.stack.call(method, f"/channel/reservations{path}", body, self.key))
+
+    def reserve(self, quantity: int = 1) -> Reply:
+        wanted = {"lines": [{"sku": SKU, "quantity": quantity}], "client_ref": f"{self.name}-{next(self.references)}"}
+        return self.call("POST", "", wanted)
+
+    def act(self, order_id: str, verb: str) -> Reply:
+        return self.call("POST", f"/{order_id}/{verb}", {} if verb == "confirm" else None)
+
+
+def test_two_channels_and_the_shop_sell_one_pool_at_once_and_nothing_twice(stack: Stack) -> None:
+    _, codes = stockroom.lot(stack, SKU, CARDS, cost_minor=4_000)
+    taobao, douyin = Channel(stack, "taobao"), Channel(stack, "douyin")
+    terms = {"quotas": {"taobao": QUOTA}, "floors": {"douyin": FLOOR}, "hold_percent": 100}
+    kept = stack.console("POST", f"/skus/{SKU}/terms", terms, role="operator")
+    assert (kept.status, kept.body["kept"]) == (200, {"douyin": FLOOR}), kept.body
+
+    def sell(seller: str) -> tuple[str, str, str]:
+        """Seller, the order's id, and what shows its codes; or why there is none."""
+        if seller == "shop":
+            buyer = stack.buyer()
+            reply = persistently(lambda: buyer.try_to_place(SKU))
+            if reply.status != 201:
+                return seller, "", reply.code
+            buyer.pay(order_in(reply))
+            return seller, reply.body["order_id"], reply.body["access_token"]
+        channel = taobao if seller == "taobao" else douyin
+        reply = channel.reserve()
+        if reply.status != 201:
+            return seller, "", reply.code
+        assert channel.act(reply.body["order_id"], "confirm").status == 200
+        return seller, reply.body["order_id"], reply.body["access_token"]
+
+    tried = at_once(sell, ["shop", "taobao", "shop", "taobao"] * 15, 8)
+    tried += at_once(sell, ["douyin"] * (FLOOR + 5), 8)
+    sold = [one for one in tried if one[1]]
+    by_seller = Counter(seller for seller, *_ in sold)
+    refused = {(seller, why) for seller, order_id, why in tried if not order_id}
+    assert by_seller == {"shop": CARDS - QUOTA - FLOOR, "taobao": QUOTA, "douyin": FLOOR}
+    assert refused == {("shop", "out_of_stock"), ("taobao", "quota_used_up"), ("douyin", "out_of_stock")}
+
+    assert set(stack.all_settled([order_id for _, order_id, _ in sold], seconds=90).values()) == {"delivered"}
+    shown = at_once(lambda one: _codes(stack, one[1], one[2]), sold, 8)
+    assert sorted(code for one in shown for code in one) == sorted(codes)
+    channels = stockroom.until_levels(stack, SKU, available=0, held=0, sold=CARDS)["channels"]
+    assert {name: level["sold"] for name, level in channels.items()} == by_seller
+
+
+def test_what_a_channel_releases_or_lets_lapse_is_everybodys_again(stack: Stack) -> None:
+    stockroom.lot(stack, "A064", 2)
+    stack.wholesale("A064")
+    jd = Channel(stack, "jingdong")
+    wanted = {"lines": [{"sku": "A064", "quantity": 2}], "client_ref": "first", "hold_seconds": 60}
+    first = jd.call("POST", "", wanted)
+    assert (first.status, first.body["status"]) == (201, "placed"), first.body
+    assert jd.call("POST", "", wanted).body["order_id"] == first.body["order_id"]
+    assert stack.buyer().try_to_place("A064").code == "out_of_stock"
+    for _ in range(2):
+        assert jd.act(first.body["order_id"], "release").body["status"] == "cancelled"
+
+    second = jd.call("POST", "", {**wanted, "client_ref": "second"})
+    stack.deadlines(2)
+    assert stack.status(second.body["order_id"]) == "expired"
+    assert jd.act(second.body["order_id"], "release").status == 200
+    buyer = stack.buyer()
+    assert len(buyer.reveal(buyer.buy("A064", 2))) == 2
+
+    stranger = stack.call("GET", f"/channel/reservations/{first.body['order_id']}", bearer="kqc_nobody.x")
+    assert stranger.status == 401
+    listed = stack.console("GET", "/channels", role="auditor").body["channels"]
+    (key,) = next(one["keys"] for one in listed if one["channel"] == "jingdong")
+    path = f"/channels/jingdong/keys/{key['key_id']}/revoke"
+    assert stack.console("POST", path).body["state"] == "revoked"
+
+
+def _codes(stack: Stack, order_id: str, token: str) -> list[str]:
+    reply = persistently(lambda: stack.call("POST", f"/orders/{order_id}/reveal", {}, token))
+    assert reply.status == 200, reply.body
+    return [card["code"] for card in reply.body["cards"]]
