@@ -25,6 +25,7 @@ PARTS = {
     "claims": "many buyers of one SKU at once, and units of a sale with 1,000 and with 100,000 cards",
     "card_imports": "import of a file of 100,000 cards",
     "recalls": "recall of a lot of 10,000 cards with 6,000 sold",
+    "levels": "levels kept by the stream, and their recount of 30,000 cards",
     "lag": "paid notification to readable card, on the deployed local cloud",
     "cost": "what it costs on AWS",
 }
