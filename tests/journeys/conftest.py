@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,9 +61,7 @@ def stack(local_cloud: LocalCloud) -> Iterator[Stack]:
     with SandboxProvider(books, secret, port=port, retry_after=RETRY_AFTER, at_once=NOTIFIED_AT_ONCE) as provider:
         weather = Weather(cloud.state_dir.parent / "shim")
         stack = Stack(cloud, STAGE, outputs, weather, provider, secret)
-        content = base64.b64encode(CATALOGUE.read_bytes()).decode()
-        report = stack.console("POST", "/catalogue", {"content": content})
-        assert report.status == 200, report.body
+        assert stack.import_catalogue(CATALOGUE.read_bytes())["state"] == "done"
         yield stack
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import json
@@ -177,16 +176,59 @@ class Stack:
     def stock(self, sku: str, count: int) -> list[str]:
         """Import that many new cards; their codes."""
         codes = [self.canaries.code() for _ in range(count)]
-        wanted = {
-            "file_name": f"{sku}.txt",
-            "content": base64.b64encode("\n".join(codes).encode()).decode(),
-            "sku": sku,
-            "supplier": "acme",
-        }
-        report = self.console("POST", "/cards", wanted, role="operator")
-        assert (report.status, report.body["accepted"]) == (200, count), report.body
+        view = self.import_file("\n".join(codes).encode(), f"{sku}.txt", sku, supplier="acme")
+        assert (view["state"], view["counts"]["done"]) == ("done", count), view
         self.stocked[sku] += count
         return codes
+
+    def import_catalogue(self, content: bytes) -> Any:
+        """What an import of the catalogue shows at its end."""
+        return self.import_file(content, "catalogue.csv", kind="catalogue")
+
+    def import_file(self, content: bytes, file_name: str, sku: str = "", kind: str = "cards", **options: Any) -> Any:
+        """Upload, check and run; what the import shows at its end, or after a check that failed."""
+        job_id = self.upload(content, file_name, sku, kind, **options)
+        for verb in ("check", "run"):
+            self.move_import(job_id, verb)
+            view = self.until_import(job_id, "checked" if verb == "check" else "done", "failed")
+            if view["state"] == "failed":
+                break
+        return view
+
+    def upload(self, content: bytes, file_name: str, sku: str = "", kind: str = "cards", **options: Any) -> str:
+        """Ask for an import and upload its file; its job."""
+        wanted: dict[str, Any] = {"kind": kind, "file_name": file_name}
+        wanted |= ({"sku": sku} if sku else {}) | ({"options": options} if options else {})
+        reply = persistently(lambda: self.console("POST", "/imports", wanted, "operator"))
+        assert reply.status == 201, reply.body
+        put = self.http.call("PUT", reply.body["upload_url"], content, {"Content-Type": "application/octet-stream"})
+        assert put.status == 200, put.body
+        return str(reply.body["job_id"])
+
+    def move_import(self, job_id: str, verb: str) -> Any:
+        """check, run, cancel or undo; it must be allowed."""
+        reply = persistently(lambda: self.console("POST", f"/imports/{job_id}/{verb}", role="operator"))
+        assert reply.status == 200, reply.body
+        return reply.body
+
+    def shown_import(self, job_id: str) -> Any:
+        reply = persistently(lambda: self.console("GET", f"/imports/{job_id}", role="auditor"))
+        assert reply.status == 200, reply.body
+        return reply.body
+
+    def until_import(self, job_id: str, *states: str, seconds: float = 60) -> Any:
+        """What an import shows as soon as it is in one of these states."""
+        last: dict[str, Any] = {}
+
+        def there() -> bool:
+            last.update(self.shown_import(job_id))
+            return last["state"] in states
+
+        try:
+            wait_for(there, f"{job_id} to be {' or '.join(states)}", seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it is {last}") from None
+        return last
 
     def wholesale(self, sku: str) -> None:
         """Let anybody hold as much of it as there is: otherwise one buyer's share of a small shelf is a few cards."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,55 +10,22 @@ from tests.journeys.stack import Stack, persistently, wait_for
 ENDED = frozenset({"done", "failed", "cancelled", "undone"})
 
 
-def ask(stack: Stack, content: bytes, file_name: str = "cards.txt", sku: str | None = None, **options: Any) -> str:
+def ask(stack: Stack, content: bytes, file_name: str = "cards.txt", sku: str = "", **options: Any) -> str:
     """An import of cards whose file has been uploaded; its job."""
-    wanted: dict[str, Any] = {"kind": "cards", "file_name": file_name, "options": {"supplier": "acme", **options}}
-    return _uploaded(stack, wanted | ({"sku": sku} if sku else {}), content)
+    return stack.upload(content, file_name, sku, **{"supplier": "acme", **options})
 
 
-def ask_catalogue(stack: Stack, content: bytes) -> str:
-    return _uploaded(stack, {"kind": "catalogue", "file_name": "catalogue.csv"}, content)
-
-
-def act(stack: Stack, job_id: str, verb: str) -> Any:
-    """check, run, cancel or undo; it must be allowed."""
-    reply = persistently(lambda: stack.console("POST", f"/imports/{job_id}/{verb}", role="operator"))
-    assert reply.status == 200, reply.body
-    return reply.body
-
-
-def shown(stack: Stack, job_id: str) -> Any:
-    reply = persistently(lambda: stack.console("GET", f"/imports/{job_id}", role="auditor"))
-    assert reply.status == 200, reply.body
-    return reply.body
-
-
-def until(stack: Stack, job_id: str, *states: str, seconds: float = 60) -> Any:
-    """What an import shows as soon as it is in one of these states."""
-    last: dict[str, Any] = {}
-
-    def there() -> bool:
-        last.update(shown(stack, job_id))
-        return last["state"] in states
-
-    try:
-        wait_for(there, f"{job_id} to be {' or '.join(states)}", seconds)
-    except AssertionError as error:
-        raise AssertionError(f"{error}; it is {last}") from None
-    return last
-
-
-def checked(stack: Stack, content: bytes, file_name: str = "cards.txt", sku: str | None = None, **options: Any) -> Any:
+def checked(stack: Stack, content: bytes, file_name: str = "cards.txt", sku: str = "", **options: Any) -> Any:
     """Upload and check; what the check has found."""
     job_id = ask(stack, content, file_name, sku, **options)
-    act(stack, job_id, "check")
-    return until(stack, job_id, "checked", "failed")
+    stack.move_import(job_id, "check")
+    return stack.until_import(job_id, "checked", "failed")
 
 
 def run(stack: Stack, job_id: str, seconds: float = 60) -> Any:
     """Run what was checked, to its end; the stack knows then how many cards came."""
-    act(stack, job_id, "run")
-    return came(stack, until(stack, job_id, *ENDED, seconds=seconds))
+    stack.move_import(job_id, "run")
+    return came(stack, stack.until_import(job_id, *ENDED, seconds=seconds))
 
 
 def came(stack: Stack, view: Any) -> Any:
@@ -71,7 +37,7 @@ def came(stack: Stack, view: Any) -> Any:
     return view
 
 
-def take_in(stack: Stack, content: bytes, file_name: str = "cards.txt", sku: str | None = None, **options: Any) -> Any:
+def take_in(stack: Stack, content: bytes, file_name: str = "cards.txt", sku: str = "", **options: Any) -> Any:
     return run(stack, checked(stack, content, file_name, sku, **options)["job_id"])
 
 
@@ -163,11 +129,3 @@ def cards(stack: Stack, **having: Any) -> list[dict[str, Any]]:
 def states(stack: Stack, card_ids: Sequence[str]) -> dict[str, str]:
     wanted = set(card_ids)
     return {card["card_id"]: card["state"] for card in stack.table("cards") if card["card_id"] in wanted}
-
-
-def _uploaded(stack: Stack, wanted: dict[str, Any], content: bytes) -> str:
-    reply = persistently(lambda: stack.console("POST", "/imports", wanted, "operator"))
-    assert reply.status == 201, reply.body
-    put = stack.http.call("PUT", reply.body["upload_url"], content, {"Content-Type": "application/octet-stream"})
-    assert put.status == 200, json.dumps(reply.body)
-    return str(reply.body["job_id"])

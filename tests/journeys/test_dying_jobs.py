@@ -63,15 +63,15 @@ def test_an_import_may_die_at_any_write_of_its_check_its_run_and_its_undo(stack:
     def phase(verb: str, state: str, least: int) -> None:
         with deaths(stack, "bulk-jobs", least, 16):
             for job_id in jobs:
-                stockroom.act(stack, job_id, verb)
+                stack.move_import(job_id, verb)
             all_come_to(stack, state, jobs)
 
     phase("check", "checked", 4)
-    views = [stockroom.shown(stack, job_id) for job_id in jobs]
+    views = [stack.shown_import(job_id) for job_id in jobs]
     assert {(view["counts"]["new"], view["counts"]["refused"]) for view in views} == {(5, 1)}
     phase("run", "done", 4)
     for job_id in jobs:
-        view = stockroom.came(stack, stockroom.shown(stack, job_id))
+        view = stockroom.came(stack, stack.shown_import(job_id))
         assert (view["counts"]["done"], view["counts"]["duplicates"]) == (5, 0), view
     assert len(stockroom.cards(stack, sku="S048", state="available")) == 5 * JOBS
     phase("undo", "undone", 3)

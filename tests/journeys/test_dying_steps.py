@@ -44,6 +44,14 @@ def impatient(stack: Stack) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def full_shelves(stack: Stack) -> None:
+    """Enough for every life of every scenario."""
+    stack.wholesale(LARGE)
+    stack.stock(SKU, 150)
+    stack.stock(LARGE, 6 * WRITES_MAX)
+
+
 def delivered_once(stack: Stack, order: Order) -> None:
     stack.until(order.order_id, "delivered")
     assert stack.entries(order.order_id) == {"payment": 1, "delivery": 1}
@@ -57,7 +65,6 @@ def paid(stack: Stack, buyer: Buyer, sku: str, quantity: int = 1) -> Order:
 
 def test_placing_may_die_at_any_write(stack: Stack) -> None:
     def live(deadly: Deadly) -> None:
-        stack.stock(SKU, 1)
         buyer, reference = stack.buyer(), uuid.uuid4().hex
         with deadly(reference):
             reply = persistently(lambda: buyer.try_to_place(SKU, client_ref=reference))
@@ -70,8 +77,6 @@ def test_placing_may_die_at_any_write(stack: Stack) -> None:
 
 
 def test_cancelling_may_die_at_any_write(stack: Stack) -> None:
-    stack.stock(SKU, 1)
-
     def live(deadly: Deadly) -> None:
         buyer = stack.buyer()
         order = buyer.place(SKU)
@@ -84,7 +89,6 @@ def test_cancelling_may_die_at_any_write(stack: Stack) -> None:
 
 def test_a_change_of_payment_may_die_at_any_write(stack: Stack) -> None:
     def live(deadly: Deadly) -> None:
-        stack.stock(SKU, 1)
         buyer = stack.buyer()
         order = buyer.place(SKU)
         path, wanted = f"/orders/{order.order_id}/payments", {"payment_method": "sandbox"}
@@ -100,7 +104,6 @@ def test_a_change_of_payment_may_die_at_any_write(stack: Stack) -> None:
 
 def test_taking_a_notification_may_die_at_any_write(stack: Stack) -> None:
     def live(deadly: Deadly) -> None:
-        stack.stock(SKU, 1)
         buyer = stack.buyer()
         order = buyer.place(SKU)
         with deadly(order.payment_id):
@@ -129,7 +132,6 @@ def test_taking_late_money_may_die_at_any_write(stack: Stack) -> None:
 
 def test_risk_checks_may_die_at_any_write(stack: Stack) -> None:
     def live(deadly: Deadly) -> None:
-        stack.stock(SKU, 1)
         buyer = stack.buyer()
         order = buyer.place(SKU)
         with deadly(order.order_id):
@@ -140,10 +142,7 @@ def test_risk_checks_may_die_at_any_write(stack: Stack) -> None:
 
 
 def test_opening_a_review_may_die_at_any_write(stack: Stack) -> None:
-    stack.wholesale(LARGE)
-
     def live(deadly: Deadly) -> None:
-        stack.stock(LARGE, 6)
         buyer = stack.buyer()
         order = buyer.place(LARGE, 6)
         with deadly(order.order_id):
@@ -160,8 +159,6 @@ def test_opening_a_review_may_die_at_any_write(stack: Stack) -> None:
 @pytest.mark.parametrize(("sku", "quantity"), [(SKU, 2), (MADE, 2)])
 def test_dispatch_may_die_at_any_write(stack: Stack, sku: str, quantity: int) -> None:
     def live(deadly: Deadly) -> None:
-        if sku != MADE:
-            stack.stock(sku, quantity)
         buyer = stack.buyer()
         order = buyer.place(sku, quantity)
         with deadly(order.order_id):
@@ -174,7 +171,6 @@ def test_dispatch_may_die_at_any_write(stack: Stack, sku: str, quantity: int) ->
 
 @pytest.mark.parametrize("quantity", [1, 2])
 def test_a_reveal_may_die_at_any_write(stack: Stack, quantity: int) -> None:
-    stack.stock(SKU, quantity)
     buyer = stack.buyer()
     order = buyer.buy(SKU, quantity)
 
@@ -190,8 +186,6 @@ def test_a_reveal_may_die_at_any_write(stack: Stack, quantity: int) -> None:
 
 
 def test_requesting_the_refund_of_a_refused_order_may_die_at_any_write(stack: Stack) -> None:
-    stack.stock(SKU, 1)
-
     def live(deadly: Deadly) -> None:
         buyer = stack.buyer()
         denied = {"kind": "phone", "value": buyer.contact["phone"], "verdict": "deny", "reason": "known", "days": 1}
@@ -207,7 +201,6 @@ def test_requesting_the_refund_of_a_refused_order_may_die_at_any_write(stack: St
 
 def test_sending_a_refund_may_die_at_any_write(stack: Stack) -> None:
     def live(deadly: Deadly) -> None:
-        stack.stock(SKU, 1)
         buyer = stack.buyer()
         order = buyer.buy(SKU)
         with deadly(""):
@@ -221,7 +214,6 @@ def test_sending_a_refund_may_die_at_any_write(stack: Stack) -> None:
 
 def test_relay_may_die_before_and_after_it_has_sent(stack: Stack) -> None:
     def live(deadly: Deadly) -> None:
-        stack.stock(SKU, 1)
         buyer = stack.buyer()
         order = buyer.place(SKU)
         with deadly(order.order_id):
@@ -242,8 +234,6 @@ def a_minute_that_dies(stack: Stack, deadly: Deadly, minutes: float) -> None:
 
 
 def test_expiring_an_order_may_die_at_any_write(stack: Stack) -> None:
-    stack.stock(SKU, 1)
-
     def live(deadly: Deadly) -> None:
         order = stack.buyer().place(SKU)
         a_minute_that_dies(stack, deadly, 16)
@@ -255,7 +245,6 @@ def test_expiring_an_order_may_die_at_any_write(stack: Stack) -> None:
 
 def test_finding_lost_money_may_die_at_any_write(stack: Stack) -> None:
     def live(deadly: Deadly) -> None:
-        stack.stock(SKU, 1)
         buyer = stack.buyer()
         order = buyer.place(SKU)
         buyer.pay(order, "silent")
@@ -267,9 +256,6 @@ def test_finding_lost_money_may_die_at_any_write(stack: Stack) -> None:
 
 
 def test_ending_a_review_may_die_at_any_write(stack: Stack) -> None:
-    stack.wholesale(LARGE)
-    stack.stock(LARGE, 6)
-
     def live(deadly: Deadly) -> None:
         order = paid(stack, stack.buyer(), LARGE, 6)
         stack.until(order.order_id, "review")
@@ -283,7 +269,6 @@ def test_ending_a_review_may_die_at_any_write(stack: Stack) -> None:
 
 def test_sending_a_lost_step_again_may_die_at_any_write(stack: Stack) -> None:
     def live(deadly: Deadly) -> None:
-        stack.stock(SKU, 1)
         buyer = stack.buyer()
         with stack.weather.lossy_streams(drop=1, double=0, seed=1) as lost:
             order = paid(stack, buyer, SKU)
@@ -300,7 +285,6 @@ def test_sending_a_lost_step_again_may_die_at_any_write(stack: Stack) -> None:
 
 def test_sending_a_lost_refund_again_may_die_at_any_write(stack: Stack) -> None:
     def live(deadly: Deadly) -> None:
-        stack.stock(SKU, 1)
         order = stack.buyer().buy(SKU)
         with stack.weather.lossy_streams(drop=1, double=0, seed=1) as lost:
             reply = stack.console("POST", f"/orders/{order.order_id}/refunds", {"reason": "broken"}, role="finance")

@@ -41,7 +41,7 @@ def test_every_sample_file_gives_exactly_what_is_expected_and_again_nothing(stac
         text = (DATA / name).read_bytes().decode("gb18030" if "gbk" in name else "utf-8-sig")
         stack.canaries.codes.update(CODE.findall(text))
         expected = EXPECTED["files"][name]
-        view = stockroom.take_in(stack, (DATA / name).read_bytes(), name, SKU_OF.get(name))
+        view = stockroom.take_in(stack, (DATA / name).read_bytes(), name, SKU_OF.get(name, ""))
         counts = view["counts"]
         assert (view["state"], counts["done"], counts["skipped"]) == (
             "done",
@@ -52,7 +52,7 @@ def test_every_sample_file_gives_exactly_what_is_expected_and_again_nothing(stac
         assert sum(one["rows"] for one in view["refused"]) == counts["refused"] == len(expected["refused"])
 
     for name in EXPECTED["import_order"]:
-        again = stockroom.checked(stack, (DATA / name).read_bytes(), name, SKU_OF.get(name))
+        again = stockroom.checked(stack, (DATA / name).read_bytes(), name, SKU_OF.get(name, ""))
         assert again["counts"]["new"] == 0, again
         if again["state"] == "checked":
             assert stockroom.run(stack, again["job_id"])["counts"]["done"] == 0
@@ -83,17 +83,17 @@ def test_a_long_import_is_watched_and_stopped_and_the_rest_comes_later(stack: St
     codes = stockroom.codes(stack, MANY)
     file = "\n".join(codes).encode()
     job_id = stockroom.checked(stack, file, sku="V002")["job_id"]
-    stockroom.act(stack, job_id, "run")
+    stack.move_import(job_id, "run")
 
     def under_way() -> Any:
-        view = stockroom.shown(stack, job_id)
+        view = stack.shown_import(job_id)
         assert view["state"] == "running", "it ended before it could be stopped"
         return view if view["counts"]["done"] and view["rows_per_second"] else None
 
     seen = wait_for(under_way, "some rows to be in")
     assert 0 < seen["counts"]["done"] < seen["counts"]["new"] == MANY
     assert seen["eta_seconds"] is not None
-    stopped = stockroom.act(stack, job_id, "cancel")
+    stopped = stack.move_import(job_id, "cancel")
     done = stopped["counts"]["done"]
     assert (stopped["state"], seen["counts"]["done"] <= done < MANY) == ("cancelled", True)
     of_lot = {lot["lot_id"] for lot in stopped["lots"]}
@@ -108,12 +108,12 @@ def test_an_import_that_is_killed_midway_goes_on_where_it_was(stack: Stack) -> N
     codes = stockroom.codes(stack, MANY // 2)
     job_id = stockroom.checked(stack, "\n".join(codes).encode(), sku="V003")["job_id"]
     with stack.impatient(6), stack.weather.death("bulk-jobs", MANY // 2 // 96 // 2, job_id) as fault:
-        stockroom.act(stack, job_id, "run")
+        stack.move_import(job_id, "run")
         wait_for(lambda: fault.struck, "the worker to die")
-        before = stockroom.shown(stack, job_id)
+        before = stack.shown_import(job_id)
         assert before["state"] == "running"
         assert 0 < before["counts"]["done"] < len(codes)
-        view = stockroom.came(stack, stockroom.until(stack, job_id, *stockroom.ENDED))
+        view = stockroom.came(stack, stack.until_import(job_id, *stockroom.ENDED))
     assert (view["state"], view["counts"]["done"], view["counts"]["duplicates"]) == ("done", len(codes), 0)
     assert sum(card["sku"] == "V003" for card in stack.table("cards")) == len(codes)
 
@@ -123,8 +123,8 @@ def test_an_import_is_taken_back_while_nothing_of_it_is_sold_and_can_come_again(
     file = "\n".join(codes).encode()
     first = stockroom.take_in(stack, file, sku="V007", cost_minor=700)
     assert first["total_cost"] == {"amount_minor": 250 * 700, "currency": "CNY"}
-    stockroom.act(stack, first["job_id"], "undo")
-    undone = stockroom.until(stack, first["job_id"], "undone")
+    stack.move_import(first["job_id"], "undo")
+    undone = stack.until_import(first["job_id"], "undone")
     assert (undone["counts"]["undone"], undone["counts"]["left"]) == (250, 0)
     assert stack.buyer().try_to_place("V007").code == "out_of_stock"
 
@@ -139,9 +139,8 @@ def test_an_import_is_taken_back_while_nothing_of_it_is_sold_and_can_come_again(
 
 
 def test_a_catalogue_is_an_import_like_any_other(stack: Stack) -> None:
-    job_id = stockroom.ask_catalogue(stack, CATALOGUE.read_bytes())
-    stockroom.act(stack, job_id, "check")
-    view = stockroom.until(stack, job_id, "checked", "failed")
+    job_id = stack.upload(CATALOGUE.read_bytes(), "catalogue.csv", kind="catalogue")
+    stack.move_import(job_id, "check")
+    view = stack.until_import(job_id, "checked", "failed")
     assert (view["state"], view["counts"]["new"], view["counts"]["refused"]) == ("checked", 0, 0), view
-    stockroom.act(stack, job_id, "run")
-    assert stockroom.until(stack, job_id, *stockroom.ENDED)["state"] == "done"
+    assert stack.move_import(job_id, "cancel")["state"] == "cancelled"
