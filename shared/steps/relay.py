@@ -58,8 +58,10 @@ def _next(record: Mapping[str, Any]) -> tuple[str, dict[str, str]] | None:
         return None
     new, old = record["dynamodb"]["NewImage"], record["dynamodb"].get("OldImage") or {}
     if "job_id" in new:
+        if new["part"]["S"] != "head":
+            return None
         moved = new["state"]["S"] != (old.get("state") or {}).get("S")
-        wanted = moved and "kind" in new and JobState(new["state"]["S"]) in WORKED_ON
+        wanted = moved and JobState(new["state"]["S"]) in WORKED_ON
         return (JOBS[new["kind"]["S"]], {"job_id": new["job_id"]["S"]}) if wanted else None
     if new.get("part", {}).get("S") == "head":
         status = new["status"]["S"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from shared.kernel import keyring, vault
 from shared.steps import settlement
 from tests.shop import Answer, Shop
 
+SCALE = int(os.environ.get("SCALE", "1"))
 WRITES = {
     *("PutItem", "UpdateItem", "BatchWriteItem", "TransactWriteItems"),
     *("SendMessageBatch", "PutObject", "DeleteObjects", "PutSecretValue"),
@@ -379,85 +381,89 @@ def left_to_the_deadlines(step: Callable[[], Any]) -> Any:
         return None
 
 
-@pytest.mark.parametrize("invoke", [redelivered, left_to_the_deadlines])
-@pytest.mark.parametrize("what", ["lot", "wrapping", "pepper", "retire", "destroy", "export"])
-def test_a_worker_may_die_after_any_write(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, what: str, invoke: Callable[[Callable[[], Any]], Any]
-) -> None:
+OTHERS = ("wrapping", "pepper", "retire")  # their work grows with every lot there is: they keep to the first one
+BOTH = [
+    (what, invoke) for invoke in (redelivered, left_to_the_deadlines) for what in ("lot", "destroy", "export", *OTHERS)
+]
+ONE_OF_BOTH = [one for n, one in enumerate(BOTH) if n in (0, 2, 4, 7, 9, 11)]
+
+
+@pytest.mark.parametrize(("what", "invoke"), BOTH if SCALE > 1 else ONE_OF_BOTH)
+def test_a_worker_may_die_after_any_write(shop: Shop, what: str, invoke: Callable[[Callable[[], Any]], Any]) -> None:
     shop.invoke, nth, died = invoke, 0, True
+    lot_id, codes = stocked(shop, 2)
     while died:
         nth += 1
-        lot_id, codes = stocked(shop, 2, f"D{nth:03}")
-        order = shop.placed("G020") if what == "destroy" else None
-        if order:
-            shop.pay(order)
-            shop.pump()
-        cards = inventory.Card.count()
-        if what == "retire":
-            asked = done(shop, "pepper")["job_id"]
+        if what not in OTHERS:
+            lot_id, codes = stocked(shop, 2, f"D{nth:03}")
+        rotated = done(shop, "pepper")["job_id"] if what == "retire" else ""
         with dying_after(nth) as seen:
-            if what == "destroy":
-                asked = ask_and_approve(lambda: ask_for_destruction(shop, lot_id), "destructions", shop)  # noqa: B023
-            elif what == "export":
-                asked = ask_and_approve(lambda: ask_for_export(shop, lot_id), "exports", shop)  # noqa: B023
-            elif what == "retire":
-                at_last(lambda: shop.call("POST", f"/console/keys/rotations/{asked}/retire", groups="owner"))  # noqa: B023
-            else:
-                body = {"what": what, **({"lot_id": lot_id} if what == "lot" else {})}
-                path = "/console/keys/rotate"
-                keyed = {"Idempotency-Key": f"{what}-{nth}"}
-                asked = at_last(lambda: shop.call("POST", path, body, groups="owner", **keyed)).body["job_id"]  # noqa: B023
+            job_id = begin(shop, what, lot_id, rotated, f"{what}-{nth}")
             shop.pump()
-            for _ in range(3):
+            for _ in range(4):
+                if state(shop, what, job_id) == "done":
+                    break
                 at_last(lambda: shop.deadlines(datetime.now(UTC) + timedelta(minutes=4)))
                 shop.pump()
         died = len(seen) >= nth
-        where = f"after write {nth}, a {seen[nth - 1] if died else None}"
-        state = shop.call(
-            "GET", f"/console/{'exports' if what == 'export' else 'keys/rotations'}/{asked}", groups="owner"
-        )
-        assert state.body["state"] == "done", where
-        lot = lot_records.lot_of(lot_id)
-        assert inventory.Card.count() == cards, where
-        if what == "destroy":
-            assert lot.state == "destroyed", where
-            assert Counter(str(card.state) for card in inventory.cards(inventory.of_lot(lot_id))) <= Counter(
-                {"sold": 1, "void": 2}
-            )
-            assert settlement.running(datetime.now(UTC)).trial_balance == {"CNY": 0}, where
-        else:
-            assert codes_in(lot_id) == codes, where
-        assert again(shop, codes) == {"duplicate_in_stock": 2}, where
-        if what == "lot":
-            assert (lot.key_version, lot.older_key) == (2, None), where
-            assert {int(card.key_version) for card in inventory.cards(inventory.of_lot(lot_id))} == {2}, where
-        if what == "pepper":
-            newest = max(keyring.fresh("PEPPER_SECRET").numbers, key=int)
-            assert (keyring.fresh("PEPPER_SECRET").current, numbers()[newest]) == (newest, cards), where
-        if what == "retire":
-            assert len(keyring.fresh("PEPPER_SECRET").numbers) == len(numbers()) == 1, where
-        if what == "export":
-            looks = [look for look in views.View.scan() if look.export_id == asked]
-            assert len(looks) == 2, where
-            opened = shop.call("POST", f"/console/exports/{asked}/open", groups="operator", operator="ann")
-            assert opened.status == 200, where
 
+        where = f"after write {nth}, a {seen[nth - 1] if died else None}"
+        assert state(shop, what, job_id) == "done", where
+        assert_whole(shop, what, lot_id, codes, job_id, where)
     assert nth > 3
+    assert again(shop, codes) == {"duplicate_in_stock": 2}
+    assert settlement.running(datetime.now(UTC)).trial_balance == {"CNY": 0}
 
 
 def at_last(step: Callable[[], Any]) -> Any:
+    """A person whose request got no answer sends it again."""
     return redelivered(step)
 
 
-def ask_for_export(shop: Shop, lot_id: str) -> str:
-    body = {"lot_id": lot_id, "reason": "for the supplier"}
-    return str(shop.call("POST", "/console/exports", body, groups="operator", operator="ann").body["export_id"])
+def begin(shop: Shop, what: str, lot_id: str, rotated: str, key: str) -> str:
+    """Ask for it, and approve it where that needs another person."""
+
+    def send(path: str, body: dict[str, str] | None = None, name: str = "ann") -> dict[str, Any]:
+        keyed = {"Idempotency-Key": key}
+        return dict(at_last(lambda: shop.call("POST", path, body, groups="owner", operator=name, **keyed)).body)
+
+    if what == "retire":
+        return str(send(f"/console/keys/rotations/{rotated}/retire")["job_id"])
+    if what == "destroy":
+        job_id = str(send(f"/console/lots/{lot_id}/destroy", {"reason": "leaked"})["job_id"])
+        send(f"/console/destructions/{job_id}/approve", name="bob")
+        return job_id
+    if what == "export":
+        job_id = str(send("/console/exports", {"lot_id": lot_id, "reason": "for the supplier"})["export_id"])
+        send(f"/console/exports/{job_id}/approve", name="bob")
+        return job_id
+    return str(send("/console/keys/rotate", {"what": what, **({"lot_id": lot_id} if what == "lot" else {})})["job_id"])
 
 
-def ask_and_approve(ask: Callable[[], str], of: str, shop: Shop) -> str:
-    asked = str(at_last(ask))
-    at_last(lambda: shop.call("POST", f"/console/{of}/{asked}/approve", groups="owner", operator="bob"))
-    return asked
+def state(shop: Shop, what: str, job_id: str) -> str:
+    path = "exports" if what == "export" else "keys/rotations"
+    return str(shop.call("GET", f"/console/{path}/{job_id}", groups="owner").body["state"])
+
+
+def assert_whole(shop: Shop, what: str, lot_id: str, codes: list[str], job_id: str, where: str) -> None:
+    """Each thing was done, and done once."""
+    lot, cards = lot_records.lot_of(lot_id), inventory.cards(inventory.of_lot(lot_id))
+    if what == "destroy":
+        assert (lot.state, lot.wrapped_key) == ("destroyed", None), where
+        assert {str(card.state) for card in cards} == {"void"}, where
+        return
+    assert codes_in(lot_id) == codes, where
+    ring = keyring.fresh("PEPPER_SECRET")
+    if what == "lot":
+        assert (lot.key_version, lot.older_key, {int(card.key_version) for card in cards}) == (2, None, {2}), where
+    elif what == "pepper":
+        assert (ring.current, numbers()[ring.current]) == (max(ring.numbers, key=int), len(codes)), where
+    elif what == "retire":
+        assert (len(ring.numbers), numbers()) == (1, {ring.current: len(codes)}), where
+    elif what == "export":
+        assert len([look for look in views.View.scan() if look.export_id == job_id]) == len(codes), where
+        opened = shop.call("POST", f"/console/exports/{job_id}/open", groups="operator", operator="ann")
+        assert len(opened.body["password"]) == 24, where
 
 
 def test_no_two_versions_of_a_key_are_the_same_and_no_secret_shows_its_key() -> None:
