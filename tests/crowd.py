@@ -53,7 +53,7 @@ class Person:
     @property
     def caller(self) -> Caller:
         high, low = divmod(self.number, 256)
-        return Caller(self.address or f"1.{high >> 8 & 255}.{high & 255}.{low}", base_url="https://shop.example/api")
+        return Caller(self.address or f"1.{high >> 8 & 255}.{high & 255}.{low}", base_url=os.environ["PUBLIC_URL"])
 
     @property
     def phone(self) -> str:
