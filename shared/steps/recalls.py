@@ -134,6 +134,10 @@ def work(job: Job, now: datetime) -> None:
         logger.info("taken over", job_id=str(job.job_id))
 
 
+_Owing = tuple[str, Order | None, list[str]]
+"""The id of an order, the order unless it is gone, and its cards that are still to be made good."""
+
+
 class _Kept(NamedTuple):
     """A card that may stand in for another."""
 
@@ -289,10 +293,10 @@ class _Worker:
                 together.append(exchange)
             else:
                 self._put_back(by, set())
-                self._order(order_id, listed[order_id])
+                self._order(order_id, listed[order_id], (order_id, order, owed))
         self._replace_all(together)
 
-    def _read(self, listed: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Order | None, list[str]]]:
+    def _read(self, listed: Mapping[str, Sequence[str]]) -> Iterator[_Owing]:
         """Each order with its cards that this recall still has to make good, those that are listed among them."""
         with ThreadPoolExecutor(READ_AT_ONCE) as pool:
             found = dict(zip(listed, pool.map(_order_or_none, listed), strict=True))
@@ -318,11 +322,12 @@ class _Worker:
             for one in together:
                 self._order(one.order.order_id, list(one.by))
 
-    def _order(self, order_id: str, listed: Sequence[str]) -> None:
+    def _order(self, order_id: str, listed: Sequence[str], seen: _Owing | None = None) -> None:
         """Replace what can be replaced; the money back where the whole order is bad, else a person's task."""
         losses = 0
         while losses < ATTEMPTS:
-            [(_, order, owed)] = self._read({order_id: listed})
+            _, order, owed = seen or next(self._read({order_id: listed}))
+            seen = None
             by: dict[str, _Kept] = {}
             try:
                 if order is None:
