@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.journeys import stockroom
-from tests.journeys.stack import Reply, Stack, at_once, order_in, persistently
+from tests.journeys.stack import Reply, Stack, at_once, order_in, persistently, wait_for
 
 SKU = "C057"
 CARDS, QUOTA, FLOOR = 40, 12, 10
@@ -102,6 +102,41 @@ def test_what_a_channel_releases_or_lets_lapse_is_everybodys_again(stack: Stack)
     (key,) = next(one["keys"] for one in listed if one["channel"] == "jingdong")
     path = f"/channels/jingdong/keys/{key['key_id']}/revoke"
     assert stack.console("POST", path).body["state"] == "revoked"
+
+
+def test_a_channel_reserves_more_than_one_transaction_moves_and_gives_back_what_was_recalled_into_the_ice(
+    stack: Stack,
+) -> None:
+    lot_id, _ = stockroom.lot(stack, "A064", 98)
+    suning = Channel(stack, "suning")
+
+    def reserved(quantity: int) -> str:
+        wanted = {"lines": [{"sku": "A064", "quantity": quantity}], "client_ref": f"of-{quantity}"}
+        reply = suning.call("POST", "", wanted)
+        assert (reply.status, reply.body["status"]) == (201, "placed"), reply.body
+        return str(reply.body["order_id"])
+
+    assert suning.act(reserved(95), "release").body["status"] == "cancelled"
+    stockroom.until_levels(stack, "A064", held=0, available=98)
+
+    one, two = reserved(1), reserved(2)
+    stockroom.recall(stack, lot_id=lot_id)
+    for order_id in (one, two):
+        assert suning.act(order_id, "release").body["status"] == "cancelled"
+    stockroom.until_levels(stack, "A064", held=0, available=0, frozen=98)
+
+
+def test_what_is_hidden_from_the_shop_is_not_there_until_it_is_shown_again(stack: Stack) -> None:
+    def shown() -> bool:
+        products = stack.call("GET", "/products?q=A064").body["products"]
+        return any(sku["sku"] == "A064" for product in products for sku in product["skus"])
+
+    for hidden in (["shop"], []):
+        terms = {"hidden": hidden, "hold_percent": 100}
+        assert stack.console("POST", "/skus/A064/terms", terms, role="operator").status == 200
+        wait_for(lambda: shown() is not bool(hidden), "the shop to see what it may see")  # noqa: B023  # asked at once
+        said = stack.buyer().try_to_place("A064").code
+        assert said == ("unknown_sku" if hidden else "out_of_stock")
 
 
 def _codes(stack: Stack, order_id: str, token: str) -> list[str]:
