@@ -33,13 +33,13 @@ def measure(_: Facts) -> Part:
     units: list[float] = []
     botocore.handlers.BUILTIN_HANDLERS += [("before-parameter-build", _asked), ("after-call", _answered)]
     with world.cloud():
-        _, bare = recalled.lot_of(CARDS)
+        _, others = recalled.lot_of(CARDS)
         lot_id, card_ids = recalled.lot_of(CARDS)
         recalled.lot_of(STAND_INS)
         recalled.sold_in([OF_ORDER] * (SOLD // OF_ORDER), card_ids)
 
-        frozen_floor = _timed(lambda: _frozen(bare[: CARDS - SOLD]))
-        floor = frozen_floor + _timed(lambda: _frozen(bare[CARDS - SOLD :]))
+        frozen_floor = _timed(lambda: _frozen(others[: CARDS - SOLD]))
+        floor = frozen_floor + _timed(lambda: _frozen(others[CARDS - SOLD :]))
 
         with _counted(units):
             began = time.perf_counter()
@@ -49,11 +49,11 @@ def measure(_: Facts) -> Part:
         view = recalls.show(view.recall_id)
     assert (view.state, view.frozen, view.sold, view.open) == ("done", CARDS - SOLD, SOLD, 0), view
     assert view.replaced + view.refunded == SOLD, view
-    bare_text = "floor: bare conditional transactions of the same cards, 100 in each"
+    bare = "floor: a bare conditional update of each, 100 in a transaction"
     return Part(
         [
-            Row("recall.frozen", view.frozen_after_ms / 1000, "s", frozen_floor, "", bare_text),
-            Row("recall.total", seconds, "s", floor, "", f"{bare_text}, one for each"),
+            Row("recall.frozen", view.frozen_after_ms / 1000, "s", frozen_floor, "", f"the unsold; {bare}"),
+            Row("recall.total", seconds, "s", floor, "", f"all cards, half of the sold ones replaced; {bare}"),
             Row("recall.write_units", sum(units), "units", 2 * CARDS, "", "floor: one small item for each card"),
         ]
     )
