@@ -20,6 +20,8 @@ WRITE_UNIT, READ_UNIT = 1024, 4096  # bytes
 READS = ("GetItem", "BatchGetItem", "Query")
 
 KINDS = {
+    "all": "level",
+    "cards": "cards of a large order",
     "crd": "card",
     "ent": "ledger entry",
     "head": "order head",

@@ -78,6 +78,8 @@ def walk(shop: Shop, buyer: int, *, counting: bool) -> Walk:
 
     def watched(door: str) -> Callable[[dict[str, Any], Any], Any]:
         def handle(event: dict[str, Any], context: Any) -> Any:
+            if door == "insights":  # it adds up the moves of a hundred cards before it writes: no order's own work
+                return real(door)(event, context)
             step = STEPS[f"{event['httpMethod']} {event['resource']}" if "resource" in event else door]
             if "requestContext" in event:
                 event["requestContext"]["identity"]["sourceIp"] = f"1.{buyer >> 16}.{buyer >> 8 & 255}.{buyer & 255}"
@@ -162,7 +164,14 @@ def _rows(few: Walk, many: Walk, sizes: Sequence[int]) -> list[Row]:
     rows = [
         Row("order.write_units", few.write, "units", least_write, f"≤ {WRITE_AIM}", "floor: each item in one unit"),
         Row("order.read_units", few.read, "units", least_read, f"≤ {READ_AIM}", "floor: each read in one unit"),
-        Row("order.place.calls", calls, "calls", 3, f"≤ {CALLS_AIM}", "floor: read SKUs, look at the shelf, write all"),
+        Row(
+            "order.place.calls",
+            calls,
+            "calls",
+            4,
+            f"≤ {CALLS_AIM}",
+            "floor: read SKUs and levels, look at the shelf, write",
+        ),
     ]
     if many is not few:
         name, text = f"order.{sizes[-1]}_cards", f"floor: the same {at_first}"
