@@ -14,7 +14,6 @@ from shared.kernel.telemetry import count, logger
 from shared.ledger import posting
 from shared.ledger import records as ledger
 from shared.orders import records as orders
-from shared.orders.deadlines import STEP_WITHIN
 from shared.orders.errors import NotOpen
 from shared.orders.records import Order
 from shared.orders.status import LineState, Refund, Status
@@ -58,7 +57,7 @@ def request(order: Order, reason: str, by: str, now: datetime) -> str:
     legs = _owed(order) + (_bound_for_nothing(order) if large else [])
 
     def move(tx: Transaction, _: Collection[str] = ()) -> None:
-        due_at = now + STEP_WITHIN if large else None
+        due_at = now if large else None  # `deadlines` gives its cards back, chunk by chunk
         orders.move(tx, order.head, due_at=due_at, refund=Refund.OPEN, also={"refund_id": refund_id})
         payments.request_refund(tx, refund_id, money, reason, by, now, of_order=True)
         ledger.post(
@@ -84,9 +83,6 @@ def request(order: Order, reason: str, by: str, now: datetime) -> str:
         if latest.head.refund_id:
             return str(latest.head.refund_id)
         raise (Busy() if latest.status in REFUNDABLE else NotOpen(order_status=latest.status)) from None
-    if large:
-        with suppress(Lost, Busy):  # the refund is under way; `deadlines` gives back what is left
-            order_closing.finish(order.order_id, now)
     return refund_id
 
 
@@ -172,7 +168,7 @@ def _succeed(
 def _bound_for_nothing(order: Order) -> list[posting.Leg]:
     """The cost of what a large order had been given when it was refunded half-way."""
     bound = [str(card_id) for chunk in order.chunks if chunk.claimed for card_id in chunk.card_ids]
-    costs = {str(card.card_id): int(card.cost_e6) for card in inventory.cards(bound)} if bound else {}
+    costs = {str(card.card_id): int(card.cost_e6) for card in inventory.known(bound)} if bound else {}
     return list(large_orders.claimed_legs(order, costs))
 
 

@@ -130,7 +130,7 @@ def _recalled(lost: Lost, order_id: str) -> frozenset[str]:
     refused = [part for part in lost.refused if ids.is_id("crd", part)]
     return frozenset(
         str(card.card_id)
-        for card in (inventory.cards(refused) if refused else ())
+        for card in (inventory.known(refused) if refused else ())
         if card.state == CardState.HELD and card.order_id == order_id and card.recall_id
     )
 

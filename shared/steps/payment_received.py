@@ -28,7 +28,6 @@ from shared.payments.errors import UnknownPayment
 from shared.payments.provider import Charge
 from shared.payments.records import Received
 from shared.payments.states import MoneyState
-from shared.steps import order_closing
 from shared.steps.quoting import need
 
 ATTEMPTS = 12  # lost races against the order's other moves and against buyers of the same cards
@@ -70,7 +69,6 @@ def _revive(money: Received, order: Order, now: datetime) -> None:
     It goes back for a large order, too: a thousand cards are not taken at once for a buyer who may have gone.
     """
     if order.head.chunks:
-        order_closing.finish(order.order_id, now)
         _refund_late(money, order, now)
         return
     stocked = [line for line in order.lines if line.card_ids]
@@ -118,6 +116,7 @@ def _refund_late(money: Received, order: Order, now: datetime) -> None:
         orders.move(
             tx,
             order.head,
+            due_at=now if order.head.chunks else None,  # if not all its cards are back yet, `deadlines` sees to it
             refund=Refund.OPEN,
             also={"paid_by": str(money.id), "refund_id": refund_id},
         )

@@ -167,6 +167,7 @@ def test_a_large_order_that_ends_gives_all_its_cards_back(big: Crowd, how: str) 
         [review] = shop.call("GET", "/console/reviews", groups="operator").body["reviews"]
         shop.call("POST", f"/console/reviews/{review['review_id']}/refuse", {}, groups="operator")
         shop.pump()
+        shop.deadlines(clock.now())
     assert shop.status(order) == {"cancel": "cancelled", "expire": "expired", "refuse": "refunded"}[how]
     assert states() == {"available": 100}
     assert parts("cards#") == 0
@@ -332,6 +333,7 @@ def test_where_nothing_can_replace_a_recalled_card_the_money_goes_back(
     recall(orders.order_of(order.order_id).card_ids[1:3])
     shop.pump()
     assert shop.status(order) == "refunded"
+    shop.deadlines(clock.now())
     assert states() == {"available": 4, "frozen": 2}
     assert orders.head_of(order.order_id).due_at is None
     balanced()
@@ -377,6 +379,8 @@ def test_a_large_order_that_is_refunded_half_delivered_has_its_cost_in_the_books
     assert shop.call("POST", f"/console/orders/{order.order_id}/refunds", {}, groups="finance").status == 201
     shop.pump()
     assert shop.status(order) == "refunded"
+    shop.deadlines(clock.now())
+    shop.pump()
     assert states() == {"available": 3, "sold": 2}
     in_stock = sum(
         leg.quantity or 0
