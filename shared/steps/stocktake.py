@@ -180,7 +180,7 @@ def _look_through(sku: str, tonight: Stocktake) -> None:
 def _expire(sku: str, card_ids: list[str], tonight: Stocktake) -> None:
     """Take these cards from the shelf together with their entry in the books: what they cost is our loss."""
     for _ in range(ATTEMPTS):
-        expired = [card for card in inventory.cards(card_ids) if _over(card, tonight.today)] if card_ids else []
+        expired = [card for card in inventory.known(card_ids) if _over(card, tonight.today)]
         if not expired:
             return
         with suppress(Lost):  # somebody moved one of them first: look again
