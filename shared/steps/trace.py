@@ -45,6 +45,8 @@ def lots(query: LotsQuery) -> LotList:
         return LotList(lots=_views(lot_records.of_purchase(query.purchase_id)), next_cursor=None)
     start, end = period(query.from_ or FIRST_DAY, query.to or LAST_DAY)
     received_at, _, lot_id = (query.cursor or "").partition("|")
+    if query.cursor and not clock.iso(start) <= received_at < clock.iso(end):
+        raise InvalidRequest(fields=[{"field": "cursor", "reason": "bad_cursor"}])
     found = lot_records.latest(str(query.supplier), start, end, LOTS, (received_at, lot_id) if query.cursor else None)
     return LotList(
         lots=_views(lot_id for _, lot_id in found),

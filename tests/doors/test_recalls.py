@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from shared.inventory import records as inventory
 from shared.kernel import clock
 from shared.steps import settlement
+from tests import recalled
 from tests.shop import Answer, Placed, Shop
 
 PHONE = "13800138000"
@@ -134,6 +136,24 @@ def test_a_long_lot_is_shown_page_by_page_without_a_gap(shop: Shop, monkeypatch:
         seen += [card["card_id"] for card in page["cards"]]
         cursor = page["next_cursor"]
     assert len(seen) == len(set(seen)) == 40
+
+
+def test_a_suppliers_lots_are_shown_page_by_page_the_latest_first(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.steps.trace.LOTS", 2)
+    now = clock.now()
+    lots = [recalled.lot_of(1, received_at=now - timedelta(minutes=n // 2))[0] for n in range(5)]  # two at a time
+    seen: list[str] = []
+    cursor = ""
+    while cursor is not None:
+        page = asked(shop, "/console/lots?supplier=acme" + (f"&cursor={cursor}" if cursor else "")).body
+        seen += [lot["lot_id"] for lot in page["lots"]]
+        cursor = page["next_cursor"]
+    assert sorted(seen) == sorted(lots)
+    assert set(seen[:2]) == set(lots[:2])
+
+    foreign = f"1999-01-01T00:00:00.000Z|{lots[0]}"
+    path = f"/console/lots?supplier=acme&from={clock.shanghai_day(now)}&cursor={foreign}"
+    assert asked(shop, path).body["fields"] == [{"field": "cursor", "reason": "bad_cursor"}]
 
 
 @pytest.mark.parametrize(
