@@ -39,7 +39,7 @@ CHUNK = records.LIMIT - 1  # cards taken from the shelf together, beside their e
 ATTEMPTS = 6  # lost races of one chunk
 COUNTS = 3  # of all cards, while levels move too much to be compared
 COUNTING = 300  # seconds after which nothing is counted again: a third of the function's time, the rest is for shelves
-SETTLE = 10  # seconds in which the stream has told of every move made before; it takes one or two
+SETTLE = 5  # seconds in which the stream has told of every move made before; it takes one or two
 
 
 @dataclass
