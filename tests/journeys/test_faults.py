@@ -36,15 +36,23 @@ def test_a_poisoned_message_ends_in_its_dead_letter_queue_and_the_others_go_on(s
 
 def test_a_stream_record_that_cannot_be_read_is_set_aside_and_the_others_go_on(stack: Stack) -> None:
     stack.stock("L039", 1)
-    unknown = {"order_id": {"S": "ord_unreadable"}, "part": {"S": "head"}, "status": {"S": "no such status"}}
-    stack.client("dynamodb").put_item(TableName=f"kaquan-{stack.stage}-orders", Item=unknown)
+    unknown = {
+        "orders": {"order_id": {"S": "ord_unreadable"}, "part": {"S": "head"}, "status": {"S": "no such status"}},
+        "cards": {"card_id": {"S": "crd_unreadable"}, "sku": {"S": "L039"}, "state": {"S": "no such state"}},
+    }
+    dynamodb = stack.client("dynamodb")
+    for table, item in unknown.items():
+        dynamodb.put_item(TableName=f"kaquan-{stack.stage}-{table}", Item=item)
     try:
         stack.buyer().buy("L039")
-        wait_for(lambda: stack.waiting("relay-failures"), "the record to be set aside")
-        assert any("ord_unreadable" in body for body in stack.messages("relay-failures"))
+        wait_for(lambda: stack.waiting("relay-failures") >= 2, "the records to be set aside")
+        aside = "".join(stack.messages("relay-failures"))
+        assert "ord_unreadable" in aside
+        assert "crd_unreadable" in aside
     finally:
-        key = {name: unknown[name] for name in ("order_id", "part")}
-        stack.client("dynamodb").delete_item(TableName=f"kaquan-{stack.stage}-orders", Key=key)
+        for table, item in unknown.items():
+            key = {name: value for name, value in item.items() if name in {"order_id", "part", "card_id"}}
+            dynamodb.delete_item(TableName=f"kaquan-{stack.stage}-{table}", Key=key)
 
 
 @pytest.mark.parametrize("seed", range(SCALE))
