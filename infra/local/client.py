@@ -1,11 +1,11 @@
 """A shop seen from outside: what storefronts, buyers and operators do over HTTP."""
 
-import base64
 import json
+import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,18 +55,41 @@ class Shop:
         except OSError as error:
             raise Failed(f"{self.api_url} does not answer ({error}): is it running? `make run` starts it") from None
 
-    def import_catalogue(self, file: Path) -> dict[str, Any]:
-        return dict(self.call("POST", "/console/catalogue", {"content": _encoded(file)}))
+    def import_file(
+        self,
+        kind: str,
+        file: Path,
+        sku: str | None = None,
+        watch: Callable[[dict[str, Any]], None] = lambda _: None,
+        **options: str,
+    ) -> dict[str, Any]:
+        """Take a file in: upload, check, run. `watch` is shown how far it is; what it has come to is returned."""
+        wanted = {"kind": kind, "file_name": file.name, "sku": sku, "options": options or None}
+        content = _content(file)
+        asked = self.call("POST", "/console/imports", {name: value for name, value in wanted.items() if value})
+        _put(asked["upload_url"], content)
+        path = f"/console/imports/{asked['job_id']}"
+        for verb, before, after in (("check", "checking", "checked"), ("run", "running", "done")):
+            view = self._watched(path, self.call("POST", f"{path}/{verb}"), before, watch)
+            if view["state"] != after:
+                break
+        return view
 
-    def import_cards(self, file: Path, sku: str | None, supplier: str, shape: str | None = None) -> dict[str, Any]:
-        wanted = {
-            "file_name": file.name,
-            "content": _encoded(file),
-            "sku": sku,
-            "supplier": supplier,
-            "shape": shape,
-        }
-        return dict(self.call("POST", "/console/cards", wanted))
+    def _watched(
+        self, path: str, view: dict[str, Any], state: str, watch: Callable[[dict[str, Any]], None]
+    ) -> dict[str, Any]:
+        """The import once it has left this state; Failed where nothing happens for a minute and a half."""
+        seen, moved_at = view["counts"], time.monotonic()
+        while view["state"] == state:
+            watch(view)
+            time.sleep(0.2)
+            view = self.call("GET", path)
+            if view["counts"] != seen:
+                seen, moved_at = view["counts"], time.monotonic()
+            if time.monotonic() > moved_at + 90:
+                raise Failed(f"{view['job_id']} does not get on; read .local/cloud/cloud.log")
+        watch(view)
+        return dict(view)
 
     def place(self, sku: str, quantity: int = 1) -> dict[str, Any]:
         wanted = {
@@ -105,8 +128,15 @@ def money(amount: Mapping[str, Any]) -> str:
     return f"{'-' if amount['amount_minor'] < 0 else ''}{sign}{abs(amount['amount_minor']) / 100:,.2f}"
 
 
-def _encoded(file: Path) -> str:
+def _content(file: Path) -> bytes:
     try:
-        return base64.b64encode(file.read_bytes()).decode()
+        return file.read_bytes()
     except OSError as error:
         raise Failed(f"cannot read {file}: {error.strerror}") from None
+
+
+def _put(url: str, content: bytes) -> None:
+    try:
+        urllib.request.urlopen(urllib.request.Request(url, content, method="PUT"), timeout=60).close()
+    except OSError as error:
+        raise Failed(f"the upload failed ({error})") from None

@@ -21,6 +21,7 @@ STAGE = "local"
 STACK = f"kaquan-{STAGE}"
 HOME = cloud.ROOT / ".local"
 SAMPLE = cloud.ROOT / "infra" / "local" / "sample"
+WIDTH = 110  # characters of a line that is written over
 FIRST_SOLD = "V006"  # a membership of ¥19.80, far below every limit
 
 
@@ -31,11 +32,15 @@ class Run:
     cloud: LocalCloud
     sandbox_port: int
     outputs: dict[str, Any] = field(default_factory=dict)
+    doing: str = "…"  # beside the running seconds
     statement: dict[str, Any] = field(default_factory=dict)
 
     @property
     def sandbox_url(self) -> str:
         return f"http://127.0.0.1:{self.sandbox_port}"
+
+    def watch(self, view: dict[str, Any]) -> None:
+        self.doing = shop.progress(view)
 
 
 Step = Callable[[Run], str]
@@ -91,14 +96,18 @@ def start_sandbox(run: Run) -> str:
 
 def import_samples(run: Run) -> str:
     owner = client.operator(run.cloud, run.outputs)
-    catalogue = owner.import_catalogue(SAMPLE / "catalogue.csv")
-    reports = [
-        owner.import_cards(SAMPLE / file, sku, "sample")
+    catalogue = owner.import_file("catalogue", SAMPLE / "catalogue.csv", watch=run.watch)["counts"]
+    views = [
+        owner.import_file("cards", SAMPLE / file, sku, run.watch, supplier="sample")
         for file, sku in [("steam_100.txt", "G020"), ("jd_100_gbk.txt", "C055"), ("memberships.csv", None)]
     ]
-    total = sum(report["accepted"] for report in reports)
-    skus = catalogue["created"] + catalogue["changed"] + catalogue["unchanged"]
-    return f"{skus} SKUs, {total} new cards" if total else f"{skus} SKUs, all cards are in already"
+    failed = next((view for view in views if view["state"] != "done"), None)
+    if failed:
+        raise Failed(f"{failed['file_name']}: {failed['state']}, {failed['reason']}")
+    total = sum(view["counts"]["done"] for view in views)
+    speed = max(view["rows_per_second"] or 0 for view in views)
+    skus = catalogue["done"]
+    return f"{skus} SKUs, {total} new cards at up to {speed} a second" if total else f"{skus} SKUs, all cards are in"
 
 
 def sell_a_card(run: Run) -> str:
@@ -130,7 +139,8 @@ def start() -> None:
     began = time.monotonic()
     run = _run()
     for number, (title, step) in enumerate(STEPS, 1):
-        with _progress(f"[{number}/{len(STEPS)}] {title}") as done:
+        run.doing = "…"
+        with _progress(f"[{number}/{len(STEPS)}] {title}", lambda: run.doing) as done:
             done(step(run))
     (HOME / "outputs.json").write_text(json.dumps(run.outputs, indent=2, ensure_ascii=False) + "\n")
     print("\n" + "\n".join(shop.statement_lines(run.statement)))
@@ -186,8 +196,8 @@ def _sandbox(run: Run, secret: str = "") -> Background:
 
 
 @contextmanager
-def _progress(title: str) -> Iterator[Callable[[str], None]]:
-    """Print one line for a step: its title, its time, what it says; on a terminal the seconds run while it works."""
+def _progress(title: str, doing: Callable[[], str]) -> Iterator[Callable[[str], None]]:
+    """Print one line for a step: its title, its time, what it says; on a terminal it says meanwhile what it does."""
     began, finished, said = time.monotonic(), threading.Event(), [""]
 
     def line(text: str) -> str:
@@ -195,7 +205,7 @@ def _progress(title: str) -> Iterator[Callable[[str], None]]:
 
     def tick() -> None:
         while not finished.wait(0.2):
-            print(line("…"), end="\r", flush=True)
+            print(f"{line(doing()):<{WIDTH}.{WIDTH}}", end="\r", flush=True)
 
     clock = threading.Thread(target=tick, daemon=True)
     if sys.stdout.isatty():
@@ -209,7 +219,7 @@ def _progress(title: str) -> Iterator[Callable[[str], None]]:
         finished.set()
         if clock.ident:
             clock.join()
-        print(line(said[0]), flush=True)
+        print(f"{line(said[0]):<{WIDTH}}" if clock.ident else line(said[0]), flush=True)
 
 
 def main(command: str = "start") -> int:

@@ -2,6 +2,9 @@
 
 python -m infra.local.shop import-catalogue FILE
 python -m infra.local.shop import-cards FILE [--sku G020] [--supplier acme] [--shape code|number_password]
+python -m infra.local.shop undo-import JOB
+python -m infra.local.shop stock SKU
+python -m infra.local.shop recall LOT [--note WHY]
 python -m infra.local.shop statement [YYYY-MM-DD]
 python -m infra.local.shop buy SKU [QUANTITY]
 python -m infra.local.shop reviews
@@ -33,11 +36,15 @@ from infra.local.logins import ROLES
 from shared.kernel import clock
 
 OUTPUTS = cloud.ROOT / ".local" / "outputs.json"
-SHOWN = 10  # refused lines on the terminal; more do not help a person who has the file open
 TASKS = {
     "order_stuck": "an order that nothing moves; it is tried again once a day, or `refund` it",
     "refund_failed": "the provider refused a refund: pay it yourself, then `paid-by-hand`",
     "refund_stuck": "the provider does not say what became of a refund; it is asked on and on",
+    "job_stuck": "an import, a recall or a change of keys does not get on; it is tried again",
+    "low_stock": "a SKU is low: `import-cards`",
+    "near_expiry": "cards will expire soon: sell them cheaper, or give them back",
+    "make_good": "a recalled card could be neither replaced nor refunded: settle it with its buyer",
+    "recall_done": "a recall has ended: look at what it has come to",
 }
 SETTLED = ("delivered", "partly_delivered", "refunded", "expired", "cancelled")
 HINTS = {  # what a refused line asks for, as this command says it
@@ -48,9 +55,26 @@ HINTS = {  # what a refused line asks for, as this command says it
 }
 
 
-def card_report(report: Mapping[str, Any]) -> str:
-    by_sku = ", ".join(f"{sku}: {count}" for sku, count in report["by_sku"].items())
-    return f"taken in: {report['accepted']} ({by_sku or 'none new'}); refused: {report['refused_count']}"
+def card_report(view: Mapping[str, Any]) -> str:
+    """What an import of cards has come to, in one line."""
+    counts = view["counts"]
+    said = f"taken in: {counts['done']} of {counts['lines'] - counts['skipped']}, {counts['duplicates']} known before"
+    return f"{said}, {counts['refused'] - counts['duplicates']} refused"
+
+
+def catalogue_report(counts: Mapping[str, int]) -> str:
+    """What an import of the catalogue has come to."""
+    return f"{counts['new']} new, {counts['changed']} changed, {counts['unchanged']} as before"
+
+
+def progress(view: Mapping[str, Any]) -> str:
+    """How far an import is."""
+    counts = view["counts"]
+    if view["state"] in ("checking", "checked"):
+        return f"checking {view['file_name']}: {counts['lines']} lines"
+    speed = f", {view['rows_per_second']} a second" if view["rows_per_second"] else ""
+    left = f", {view['eta_seconds']} s left" if view["eta_seconds"] else ""
+    return f"{view['file_name']}: {counts['done']} of {counts['new']} are in{speed}{left}"
 
 
 def statement_lines(statement: Mapping[str, Any]) -> list[str]:
@@ -73,13 +97,21 @@ def statement_lines(statement: Mapping[str, Any]) -> list[str]:
     return [*lines, f"  trial balance {balance}"]
 
 
-def _print_refused(report: Mapping[str, Any]) -> None:
-    for row in report["refused"][:SHOWN]:
-        print(f"  line {row['line']}: {row['zh']} / {row['en']}")
-    if report["refused_count"] > SHOWN:
-        print(f"  … and {report['refused_count'] - SHOWN} more")
-    for hint in dict.fromkeys(HINTS[row["reason"]] for row in report["refused"] if row["reason"] in HINTS):
+def _print_refused(view: Mapping[str, Any]) -> None:
+    for one in view["refused"]:
+        print(f"  {one['rows']} × {one['zh']} / {one['en']}")
+    for hint in [HINTS[one["reason"]] for one in view["refused"] if one["reason"] in HINTS]:
         print(f"  {hint}")
+    if view["refused_url"]:
+        print("  the refused rows, to be mended and imported again; the link lives a quarter of an hour:")
+        print(f"  {view['refused_url']}")
+    if view["reason"]:
+        print(f"  {view['reason']['zh']} / {view['reason']['en']}")
+
+
+def _watch(view: Mapping[str, Any]) -> None:
+    if sys.stdout.isatty():
+        print(f"{progress(view):<100}", end="\r", flush=True)
 
 
 def _buy(shop: Shop, sku: str, quantity: int) -> None:
@@ -112,15 +144,43 @@ def _reviews(shop: Shop) -> None:
 
 
 def _import_catalogue(shop: Shop, wanted: Namespace) -> None:
-    report = shop.import_catalogue(wanted.file)
-    print(f"{report['created']} new, {report['changed']} changed, {report['unchanged']} as before")
-    _print_refused(report)
+    view = shop.import_file("catalogue", wanted.file, watch=_watch)
+    counts = view["counts"]
+    print(f"{view['job_id']} {view['state']}: {catalogue_report(counts)}")
+    _print_refused(view)
 
 
 def _import_cards(shop: Shop, wanted: Namespace) -> None:
-    report = shop.import_cards(wanted.file, wanted.sku, wanted.supplier, wanted.shape)
-    print(card_report(report))
-    _print_refused(report)
+    shape = {"shape": wanted.shape} if wanted.shape else {}
+    view = shop.import_file("cards", wanted.file, wanted.sku, _watch, supplier=wanted.supplier, **shape)
+    print(f"{view['job_id']} {view['state']}: {card_report(view)}")
+    _print_refused(view)
+    for lot in view["lots"]:
+        print(f"  {lot['lot_id']}: {lot['cards']} cards {lot['label']}".rstrip())
+
+
+def _undo_import(shop: Shop, wanted: Namespace) -> None:
+    path = f"/console/imports/{quote(wanted.job, safe='')}"
+    view = shop.call("POST", f"{path}/undo")
+    while view["state"] == "undoing":
+        time.sleep(0.3)
+        view = shop.call("GET", path)
+    print(f"{view['job_id']} {view['state']}: {view['counts']['undone']} cards taken back")
+
+
+def _stock(shop: Shop, wanted: Namespace) -> None:
+    stock = shop.call("GET", f"/console/skus/{quote(wanted.sku, safe='')}/stock")
+    print("  ".join(f"{state} {count}" for state, count in stock["levels"].items()))
+
+
+def _recall(shop: Shop, wanted: Namespace) -> None:
+    view = shop.call("POST", "/console/recalls", {"lot_id": wanted.lot, "reason": wanted.note})
+    while view["state"] == "running":
+        time.sleep(0.3)
+        view = shop.call("GET", f"/console/recalls/{view['recall_id']}")
+    made = f"{view['replaced']} replaced, {view['refunded']} refunded, {view['for_a_person']} left to you (`tasks`)"
+    print(f"{view['recall_id']} {view['state']}: {view['frozen']} frozen, {view['sold']} sold: {made}")
+    print(f"  claimed from the supplier: {money(view['claimed'])}")
 
 
 def _statement(shop: Shop, wanted: Namespace) -> None:
@@ -195,6 +255,12 @@ def _parser() -> argparse.ArgumentParser:
     cards.add_argument("--sku", help="what the cards are of, where the file does not say it itself")
     cards.add_argument("--supplier", default="unnamed")
     cards.add_argument("--shape", choices=["code", "number_password"], help="what a line is, where it is ambiguous")
+    undo = command("undo-import", _undo_import, "take a whole import back while none of it is held or sold")
+    undo.add_argument("job", help="as `import-cards` shows it")
+    command("stock", _stock, "what there is of a SKU").add_argument("sku")
+    recall = command("recall", _recall, "freeze a bad lot and make it good to its buyers")
+    recall.add_argument("lot", help="as `import-cards` shows it")
+    recall.add_argument("--note", default="bad lot", help="why")
     statement = command("statement", _statement, "a day's results")
     statement.add_argument("day", nargs="?", help="such as 2026-11-21")
     buy = command("buy", lambda shop, wanted: _buy(Shop(shop.api_url), wanted.sku, wanted.quantity), "buy a card")

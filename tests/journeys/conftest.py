@@ -17,6 +17,7 @@ from tests.journeys.weather import Weather
 
 STAGE = "local"  # the stage on which X-Forwarded-For tells buyers apart
 RETRY_AFTER = (0.5, 1, 2, 4, 8)  # seconds: the provider's patience, shortened
+ANSWERED_WITHIN = 60  # seconds: whoever gives up sooner sends again, to one process more
 NOTIFIED_AT_ONCE = 8  # each notification under way is a process here
 KEYS_TRUSTED = 4  # seconds: a change of keys waits until no process can have older ones
 STREAM_WITHIN = 3  # seconds in which the stream of the cards has told everything, where nothing else goes on
@@ -58,7 +59,9 @@ def stack(local_cloud: LocalCloud) -> Iterator[Stack]:
     outputs = cloud.outputs(name)
     secret = cloud.client("secretsmanager").get_secret_value(SecretId=outputs["SandboxSecret"])["SecretString"]
     books = cloud.state_dir / "sandbox.sqlite"
-    with SandboxProvider(books, secret, port=port, retry_after=RETRY_AFTER, at_once=NOTIFIED_AT_ONCE) as provider:
+    with SandboxProvider(
+        books, secret, port=port, retry_after=RETRY_AFTER, at_once=NOTIFIED_AT_ONCE, answer_within=ANSWERED_WITHIN
+    ) as provider:
         weather = Weather(cloud.state_dir.parent / "shim")
         stack = Stack(cloud, STAGE, outputs, weather, provider, secret)
         assert stack.import_catalogue(CATALOGUE.read_bytes())["state"] == "done"

@@ -7,11 +7,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from tests.journeys import stockroom
 from tests.journeys.stack import Reply, Stack, at_once, order_in, persistently, wait_for
 
 SKU = "C057"
 CARDS, QUOTA, FLOOR = 40, 12, 10
+SELLERS = 8  # at once
 
 
 @dataclass(eq=False)
@@ -39,6 +42,14 @@ class Channel:
         return self.call("POST", f"/{order_id}/{verb}", {} if verb == "confirm" else None)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def busy_shop(stack: Stack) -> None:
+    """Before the rush: as many workers as sellers, or this machine would spend the rush on starting them."""
+    unknown = {"lines": [{"sku": "NONE", "quantity": 1}]}
+    at_once(lambda _: stack.call("POST", "/quotes", unknown), range(16), SELLERS)
+    at_once(lambda _: stack.call("POST", "/webhooks/payments/nobody", {}), range(16), SELLERS)
+
+
 def test_two_channels_and_the_shop_sell_one_pool_at_once_and_nothing_twice(stack: Stack) -> None:
     _, codes = stockroom.lot(stack, SKU, CARDS, cost_minor=4_000)
     taobao, douyin = Channel(stack, "taobao"), Channel(stack, "douyin")
@@ -62,8 +73,8 @@ def test_two_channels_and_the_shop_sell_one_pool_at_once_and_nothing_twice(stack
         assert channel.act(reply.body["order_id"], "confirm").status == 200
         return seller, reply.body["order_id"], reply.body["access_token"]
 
-    tried = at_once(sell, ["shop", "taobao", "shop", "taobao"] * 15, 8)
-    tried += at_once(sell, ["douyin"] * (FLOOR + 5), 8)
+    tried = at_once(sell, ["shop", "taobao", "shop", "taobao"] * 15, SELLERS)
+    tried += at_once(sell, ["douyin"] * (FLOOR + 5), SELLERS)
     sold = [one for one in tried if one[1]]
     by_seller = Counter(seller for seller, *_ in sold)
     refused = {(seller, why) for seller, order_id, why in tried if not order_id}
@@ -71,7 +82,7 @@ def test_two_channels_and_the_shop_sell_one_pool_at_once_and_nothing_twice(stack
     assert refused == {("shop", "out_of_stock"), ("taobao", "quota_used_up"), ("douyin", "out_of_stock")}
 
     assert set(stack.all_settled([order_id for _, order_id, _ in sold], seconds=90).values()) == {"delivered"}
-    shown = at_once(lambda one: _codes(stack, one[1], one[2]), sold, 8)
+    shown = at_once(lambda one: _codes(stack, one[1], one[2]), sold, SELLERS)
     assert sorted(code for one in shown for code in one) == sorted(codes)
     channels = stockroom.until_levels(stack, SKU, available=0, held=0, sold=CARDS)["channels"]
     assert {name: level["sold"] for name, level in channels.items()} == by_seller

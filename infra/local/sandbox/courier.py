@@ -25,13 +25,20 @@ class Courier:
     """One thread that watches the clock, and one more for each notification on the road."""
 
     def __init__(
-        self, book: Book, signer: Signer, faults: Faults, retry_after: Sequence[float], at_once: int = ON_THE_ROAD_MAX
+        self,
+        book: Book,
+        signer: Signer,
+        faults: Faults,
+        retry_after: Sequence[float],
+        at_once: int = ON_THE_ROAD_MAX,
+        answer_within: float = ANSWER_SECONDS_MAX,
     ) -> None:
         self._book = book
         self._signer = signer
         self._faults = faults
         self._retry_after = retry_after
         self._at_once = at_once
+        self._answer_within = answer_within
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._turn = threading.Lock()
@@ -99,16 +106,19 @@ class Courier:
             "Sandbox-Timestamp": stamp,
             "Sandbox-Signature": sign(stamped(stamp, letter.body)),
         }
-        return _accepts(letter.notify_url, letter.body, headers) and kind not in ("drop_reply", "status_500")
+        return _accepts(letter.notify_url, letter.body, headers, self._answer_within) and kind not in (
+            "drop_reply",
+            "status_500",
+        )
 
 
-def _accepts(url: str, body: bytes, headers: dict[str, str]) -> bool:
+def _accepts(url: str, body: bytes, headers: dict[str, str], seconds: float) -> bool:
     """True only for 200 and the word `success`; redirects and proxies are not followed."""
     try:
         parts = urlsplit(url)
         scheme = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        with closing(scheme(parts.hostname or "", parts.port, timeout=ANSWER_SECONDS_MAX)) as connection:
+        with closing(scheme(parts.hostname or "", parts.port, timeout=seconds)) as connection:
             connection.request("POST", target, body, headers)
             reply = connection.getresponse()
             return reply.status == 200 and reply.read(64) == b"success"

@@ -16,7 +16,7 @@ from typing import Any, Self
 from urllib.parse import urlencode
 
 from infra.local.sandbox.book import Book
-from infra.local.sandbox.courier import ON_THE_ROAD_MAX, RETRY_AFTER_SECONDS, Courier
+from infra.local.sandbox.courier import ANSWER_SECONDS_MAX, ON_THE_ROAD_MAX, RETRY_AFTER_SECONDS, Courier
 from infra.local.sandbox.faults import Faults
 from infra.local.sandbox.service import Service
 from infra.local.sandbox.signing import Signer
@@ -36,10 +36,11 @@ class SandboxProvider:
         port: int = 0,
         retry_after: Sequence[float] = RETRY_AFTER_SECONDS,
         at_once: int = ON_THE_ROAD_MAX,
+        answer_within: float = ANSWER_SECONDS_MAX,
     ) -> None:
         signer, faults = Signer(secret), Faults()
         self._book = Book(state)
-        self._courier = Courier(self._book, signer, faults, retry_after, at_once)
+        self._courier = Courier(self._book, signer, faults, retry_after, at_once, answer_within)
         self._service = Service(port, merchant, signer, self._book, self._courier, faults)
         self._listening = threading.Thread(target=self._service.serve_forever, args=(0.02,), daemon=True)
 
