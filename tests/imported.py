@@ -6,6 +6,8 @@ import urllib.request
 from datetime import datetime
 from typing import Any
 
+from shared.jobs import parts
+from shared.jobs import records as jobs
 from shared.jobs.contract import CreateImport, ImportOptions, ImportView
 from shared.kernel import passing
 from shared.kernel.http import Caller
@@ -58,3 +60,27 @@ def put(url: str, file: bytes) -> int:
     request = urllib.request.Request(url, data=file, method="PUT")
     with urllib.request.urlopen(request, timeout=30) as answer:
         return int(answer.status)
+
+
+def report(seen: ImportView) -> dict[str, Any]:
+    """What became of a file, as tests ask for it in one look."""
+    job = jobs.job_of(seen.job_id)
+    rows = list(import_files.refused_rows(job, int((job.found or {}).get("attempt", 0))) or ())
+    refused = [{"line": row.line, "reason": row.reason} for row in rows]
+    for part in parts.parts_of(seen.job_id, "late#"):
+        refused += [{"line": line, "reason": reason} for line, reason, _ in part.data]
+    return {
+        "job_id": seen.job_id,
+        "state": seen.state,
+        "accepted": seen.counts.done,
+        "refused_count": seen.counts.refused,
+        "refused": refused,
+        "lots": [lot.lot_id for lot in seen.lots],
+    }
+
+
+def catalogue(file: bytes, now: datetime) -> ImportView:
+    """A whole catalogue, saved and published."""
+    seen = take_in(file, "catalogue.csv", now, kind="catalogue")
+    assert seen.state == "done", seen
+    return seen

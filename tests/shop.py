@@ -154,6 +154,7 @@ class Shop:
     seen: dict[str, str] = field(default_factory=dict)
     invoke: Callable[[Callable[[], Any]], Any] = field(default=lambda step: step())  # tests let steps die here
     last: tuple[dict[str, str], bytes] = ({}, b"")
+    done: set[str] = field(default_factory=set)  # jobs that were played without their queue
 
     def call(
         self,

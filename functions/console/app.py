@@ -1,9 +1,6 @@
 """HTTP: the operators' API."""
 
-from shared.catalog.contract import ImportCatalogue, ImportReport
-from shared.catalog.errors import NotForSale, UnknownSku, UnreadableFile, WrongColumns
-from shared.inventory.contract import CardImportReport, ImportCards, TracedCards
-from shared.inventory.errors import TooManyRows
+from shared.inventory.contract import TracedCards
 from shared.kernel import clock
 from shared.kernel.errors import Busy, InvalidRequest, NotFound
 from shared.kernel.http import Caller, answers, door, entry
@@ -19,37 +16,9 @@ from shared.settlement.contract import StatementView
 from shared.settlement.errors import DayNotOver, NotClosed
 from shared.staff.contract import CloseTask, TaskClosed, TaskList
 from shared.staff.permissions import may
-from shared.steps import catalogue_import, console, risk_checks, stock_in, trace
-
-FILE_MAX = 5 * 1024 * 1024  # bytes of a body with a file in it: Lambda takes 6 MB of request
+from shared.steps import console, risk_checks, trace
 
 app = door("console")
-
-
-@app.route("/console/catalogue", methods=["POST"])
-@answers(
-    ImportReport,
-    takes=ImportCatalogue,
-    permission=may("catalogue.write"),
-    refusals=(UnreadableFile, WrongColumns, Busy),
-    body_max=FILE_MAX,
-)
-def import_catalogue(body: ImportCatalogue) -> ImportReport:
-    """Import a catalogue file and publish it."""
-    return catalogue_import.import_catalogue(body.content, clock.now())
-
-
-@app.route("/console/cards", methods=["POST"])
-@answers(
-    CardImportReport,
-    takes=ImportCards,
-    permission=may("cards.import"),
-    refusals=(UnknownSku, NotForSale, Busy, TooManyRows),
-    body_max=FILE_MAX,
-)
-def import_cards(body: ImportCards) -> CardImportReport:
-    """Import a card file; running it again takes in only what is missing."""
-    return stock_in.import_cards(body.content, body.file_name, body.sku, body.supplier, body.shape, clock.now())
 
 
 @app.route("/console/orders/{order_id}")

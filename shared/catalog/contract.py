@@ -7,7 +7,7 @@ import binascii
 import json
 from typing import Annotated
 
-from pydantic import Base64Bytes, Field
+from pydantic import Field
 
 from shared.catalog.search import Place
 from shared.kernel.errors import InvalidRequest
@@ -62,24 +62,6 @@ class Health(Shape):
     version: str
 
 
-class RefusedLine(Shape):
-    line: int
-    reason: str
-    zh: str
-    en: str
-
-
-class ImportReport(Shape):
-    """What became of a catalogue file; `refused` shows the first lines of `refused_count`."""
-
-    created: int
-    changed: int
-    unchanged: int
-    refused_count: int
-    refused: list[RefusedLine]
-    snapshot: str
-
-
 def cursor_text(place: Place | None) -> str | None:
     return None if place is None else base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
 
@@ -99,12 +81,6 @@ def cursor_place(text: str | None) -> Place | None:
 
 def _bad_cursor() -> InvalidRequest:
     return InvalidRequest(fields=[{"field": "cursor", "reason": "bad_cursor"}])
-
-
-class ImportCatalogue(Shape):
-    """A catalogue file; `content` is its bytes in base 64."""
-
-    content: Base64Bytes
 
 
 ChannelName = Annotated[str, Field(max_length=32, pattern=r"^[a-z][a-z0-9-]*$")]

@@ -5,38 +5,9 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Literal, Self
 
-from pydantic import Base64Bytes, Field, model_validator
+from pydantic import Field, model_validator
 
 from shared.kernel.http import Amount, Shape
-
-
-class ImportCards(Shape):
-    """A card file as it came from the supplier; `content` is its bytes in base 64."""
-
-    file_name: Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f/\\]+$")]
-    content: Base64Bytes
-    sku: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    supplier: Annotated[str, Field(pattern=r"^[a-z0-9_\-]{1,32}$")] = "unnamed"
-    shape: Literal["code", "number_password"] | None = None
-
-
-class RefusedRow(Shape):
-    line: int
-    reason: str
-    zh: str
-    en: str
-
-
-class CardImportReport(Shape):
-    """refused holds the first thousand refused rows; refused_count counts all."""
-
-    accepted: int
-    by_sku: dict[str, int]
-    refused_count: int
-    refused: list[RefusedRow]
-    skipped: int
-    lots: list[str]
-
 
 Reason = Annotated[str, Field(min_length=3, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$")]
 """Why somebody wants to see or to destroy; it is kept for ever, beside his name."""

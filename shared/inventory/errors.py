@@ -9,14 +9,6 @@ class OutOfStock(Refusal):
     en = "There is not enough stock of {sku}."
 
 
-class TooManyRows(Refusal):
-    """facts: limit."""
-
-    code, status = "too_many_rows", 413
-    zh = "文件超过 {limit} 行，请拆分后分次导入。"
-    en = "The file has more than {limit} lines; split it and import the parts."
-
-
 class CodeUnreadable(Refusal):
     """A ciphertext did not open. Nothing is shown; an alarm is raised."""
 

@@ -89,6 +89,13 @@ class RefusedReason(Shape):
     rows: int
 
 
+class RefusedLine(Shape):
+    line: int
+    reason: str
+    zh: str
+    en: str
+
+
 class LotMade(Shape):
     lot_id: str
     label: str
@@ -102,7 +109,10 @@ class JobReason(Shape):
 
 
 class ImportView(Shape):
-    """refused_url lives for a quarter of an hour, what it shows for at most an hour after the check or the run."""
+    """refused_url lives for a quarter of an hour, what it shows for at most an hour after the check or the run.
+
+    refused_lines: the first lines of a catalogue that were refused; those of a card file lie behind refused_url.
+    """
 
     job_id: str
     kind: Literal["cards", "catalogue"]
@@ -117,6 +127,7 @@ class ImportView(Shape):
     by_sku: dict[str, int]
     preview: list[MaskedRow]
     refused: list[RefusedReason]
+    refused_lines: list[RefusedLine]
     total_cost: Amount | None
     rows_per_second: int | None
     eta_seconds: int | None

@@ -36,7 +36,7 @@ from shared.kernel.errors import (
 )
 from shared.kernel.telemetry import logger, metrics, tracer
 
-BODY_MAX = 64 * 1024  # bytes of a JSON request; files have their own limit
+BODY_MAX = 64 * 1024  # bytes of a JSON request; files do not come this way
 PATH_PART_MAX = 128  # characters; every id is shorter, and DynamoDB refuses keys of 2,048 bytes with a fault of its own
 IDEMPOTENCY_KEY_MAX = 128  # characters: room for any UUID or hash, and no room for a document
 DIGITS_MAX = 18  # of an integer: what a DynamoDB number and an int64 of any client both hold exactly
@@ -120,7 +120,6 @@ def answers(
     secured: str | None = None,
     permission: Permission | None = None,
     refusals: tuple[type[Refusal], ...] = (),
-    body_max: int = BODY_MAX,
 ) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
     """Turn a function of plain values into a Chalice view.
 
@@ -149,7 +148,7 @@ def answers(
                     arguments["idempotency_key"] = _idempotency_key(caller)
                 if takes or "raw" in wanted:
                     raw = _raw_body(request)
-                    if len(raw) > body_max:
+                    if len(raw) > BODY_MAX:
                         raise BodyTooLarge
                     if "raw" in wanted:
                         arguments["raw"] = raw

@@ -6,7 +6,6 @@ from collections import Counter
 from datetime import datetime, timedelta
 
 from shared.catalog import importing, records, snapshots
-from shared.catalog.contract import ImportReport, RefusedLine
 from shared.catalog.errors import UnreadableFile, WrongColumns
 from shared.jobs import records as jobs
 from shared.jobs.reasons import SPREADSHEET_MAX, Failed
@@ -20,27 +19,6 @@ from shared.steps.stock_check import READ
 
 SHOWN = 500  # refused lines in the report: a page or two, far below the 6 MB that Lambda answers with
 TRIES = 4  # against other imports that publish at the same time
-
-
-def import_catalogue(file: bytes, now: datetime) -> ImportReport:
-    """Store what the file says and publish it; the same file again changes nothing, and mends a stale snapshot."""
-    reading = importing.read(file)
-    changes = records.save(reading.skus, now)
-    version = publish()
-    logger.info("catalogue imported", added=changes.created, changed=changes.changed, refused=len(reading.refused))
-    return ImportReport(
-        created=changes.created,
-        changed=changes.changed,
-        unchanged=changes.unchanged,
-        refused_count=len(reading.refused),
-        refused=[
-            RefusedLine(line=refused.line, reason=refused.reason, **importing.REASONS[refused.reason]._asdict())
-            for refused in reading.refused[:SHOWN]
-        ],
-        snapshot=version,
-    )
-
-
 KEPT = timedelta(hours=1)  # of what was checked and not run: a catalogue holds no secret, and is quickly uploaded again
 
 

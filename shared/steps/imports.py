@@ -30,6 +30,7 @@ from shared.jobs.contract import (
     JobReason,
     LotMade,
     MaskedRow,
+    RefusedLine,
     RefusedReason,
 )
 from shared.jobs.errors import CardsGone, LinkOver, NotUndone, RecalledMeanwhile, WrongJobState
@@ -231,6 +232,10 @@ def _view(job: Job, base_url: str, now: datetime) -> ImportView:
         by_sku=found.get("by_sku", {}),
         preview=[MaskedRow(**row) for row in found.get("preview", [])],
         refused=_reasons(str(job.kind), found.get("refused", {})),
+        refused_lines=[
+            RefusedLine(line=line, reason=reason, **importing.REASONS[reason]._asdict())
+            for line, reason in found.get("refused_lines", [])
+        ],
         total_cost=_amount(found),
         rows_per_second=speed,
         eta_seconds=eta,

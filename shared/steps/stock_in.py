@@ -373,7 +373,3 @@ def _bought(supplier: str, cards: Iterable[Row | inventory.Card], before_e6: int
         legs += posting.lot_bought(supplier, sku, many, before_e6=before_e6)
         before_e6 += sum(many)
     return legs
-
-
-from shared.steps.stock_at_once import ROWS_MAX as ROWS_MAX  # noqa: E402
-from shared.steps.stock_at_once import import_cards as import_cards  # noqa: E402

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import importlib
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +18,10 @@ from infra.local.background import free_port
 from infra.local.cloud import LocalCloud
 from infra.local.sandbox import SandboxProvider
 from shared.kernel import clock, ids, keyring, records, vault
-from tests import conftest  # it sets the environment that `shared` reads when it is imported
+from tests import (
+    conftest,  # it sets the environment that `shared` reads when it is imported
+    imported,
+)
 from tests.shop import Inbox, Shop
 
 ROOT = Path(__file__).parents[2]
@@ -53,9 +55,8 @@ def shop() -> Iterator[Shop]:
             environment.setenv("SANDBOX_URL", provider.url)
             environment.setenv("PUBLIC_URL", inbox.url)
             selling = Shop(provider, inbox)
-            content = base64.b64encode((ROOT / "infra/local/sample/catalogue.csv").read_bytes()).decode()
-            answer = selling.call("POST", "/console/catalogue", {"content": content}, groups="owner")
-            assert answer.status == 200, answer
+            seen = imported.catalogue((ROOT / "infra/local/sample/catalogue.csv").read_bytes(), clock.now())
+            selling.done.add(seen.job_id)
             yield selling
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +8,9 @@ import pytest
 
 from infra.local.sandbox import SandboxProvider
 from shared.inventory import opening
-from shared.kernel import keyring
+from shared.kernel import clock, keyring
 from shared.steps import card_dispatch, insights
+from tests import imported
 from tests.shop import Inbox, Shop
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +37,6 @@ def new_shop(folder: Path) -> Iterator[Shop]:
         environment.setenv("SANDBOX_URL", provider.url)
         environment.setenv("PUBLIC_URL", inbox.url)
         shop = Shop(provider, inbox)
-        content = base64.b64encode((ROOT / "infra/local/sample/catalogue.csv").read_bytes()).decode()
-        assert shop.call("POST", "/console/catalogue", {"content": content}, groups="owner").body["created"] == 73
+        seen = imported.catalogue((ROOT / "infra/local/sample/catalogue.csv").read_bytes(), clock.now())
+        shop.done.add(seen.job_id)
         yield shop

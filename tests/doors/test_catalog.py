@@ -20,7 +20,7 @@ from shared.catalog.search import Snapshot
 from shared.inventory import records as inventory
 from shared.inventory import shelf
 from shared.kernel import clock
-from shared.steps.catalogue_import import import_catalogue
+from tests.imported import catalogue
 
 FILE = (Path(__file__).parents[2] / "infra" / "local" / "sample" / "catalogue.csv").read_bytes()
 NOON = datetime(2026, 5, 1, 4, tzinfo=UTC)
@@ -38,7 +38,7 @@ def window() -> Iterator[None]:
 @pytest.fixture
 def shop(cloud: None) -> Iterator[None]:
     snapshots._held.clear()
-    import_catalogue(FILE, NOON)
+    catalogue(FILE, NOON)
     yield
     snapshots._held.clear()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from datetime import date, timedelta
 from typing import Any
@@ -23,6 +22,7 @@ from shared.orders import records as orders
 from shared.payments import records as payments
 from shared.steps import channels as channel_keys
 from shared.steps import stock_terms
+from tests import imported
 from tests.shop import Answer, Placed, Shop
 
 SKU = "G020"
@@ -656,10 +656,9 @@ def in_days(shop: Shop, of: dict[str, int], sku: str = "V003") -> None:
     """Cards named for how long they last; where a test says nothing else, of a SKU whose cards expire."""
     today = clock.shanghai_day(clock.now())
     lines = [f"{sku},CODE-{name.upper()},{today + timedelta(days=days)}" for name, days in of.items()]
-    content = base64.b64encode("\n".join(["SKU编码,卡密,到期日", *lines]).encode()).decode()
-    wanted = {"file_name": "cards.csv", "content": content, "supplier": "acme"}
-    answer = shop.call("POST", "/console/cards", wanted, groups="operator")
-    assert answer.body["accepted"] == len(of), answer.body
+    text = "\n".join(["SKU编码,卡密,到期日", *lines])
+    seen = imported.take_in(text.encode(), "cards.csv", clock.now(), supplier="acme")
+    assert seen.counts.done == len(of), seen
 
 
 def delivered(shop: Shop, seller: Seller, sku: str) -> Placed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from shared.payments import records as payments
 from shared.payments.adapters.sandbox import Sandbox
 from shared.payments.provider import Outcome, PaymentStatus
 from shared.steps import settlement
+from tests import imported
 from tests.shop import Placed, Shop
 
 ROOT = Path(__file__).parents[2]
@@ -78,8 +78,7 @@ def sell_limited(shop: Shop, limit: int) -> None:
     """Put B900 on sale: codes we issue, so many of them and no limit per order."""
     head = (ROOT / "infra/local/sample/catalogue.csv").read_text("utf-8-sig").splitlines()[0]
     row = f"B900,服务预约,自营,数字藏品·海市,限量{limit},issued,19.90,19.90,3.00,,,,限量"
-    content = base64.b64encode(f"{head}\n{row}\n".encode()).decode()
-    assert shop.call("POST", "/console/catalogue", {"content": content}, groups="owner").body["created"] == 1
+    assert imported.catalogue(f"{head}\n{row}\n".encode(), clock.now()).counts.new == 1
 
 
 @pytest.mark.parametrize("limit", [0, 2])

@@ -17,7 +17,7 @@ from shared.catalog.records import Changes
 from shared.kernel.errors import Busy
 from shared.kernel.records import Lost
 from shared.steps import catalogue_import
-from shared.steps.catalogue_import import import_catalogue
+from tests.imported import catalogue
 
 FILE = (Path(__file__).parents[2] / "infra" / "local" / "sample" / "catalogue.csv").read_bytes()
 SAMPLE = importing.read(FILE).skus
@@ -173,19 +173,20 @@ def test_only_what_this_release_delivers_can_be_ordered(cloud: None) -> None:
 
 
 def test_an_import_reports_each_line_and_publishes_what_it_took(cloud: None) -> None:
-    report = import_catalogue(a_file("V001,again\nV002" + ",x" * 12), NOON)
+    report = catalogue(a_file("V001,again\nV002" + ",x" * 12), NOON)
 
-    assert (report.created, report.changed, report.unchanged, report.refused_count) == (73, 0, 0, 2)
-    assert [(line.line, line.reason) for line in report.refused] == [(75, "wrong_cells"), (76, "unknown_kind")]
-    assert all(line.zh and line.en for line in report.refused)
+    counts = report.counts
+    assert (counts.new, counts.changed, counts.unchanged, counts.refused) == (73, 0, 0, 2)
+    assert [(line.line, line.reason) for line in report.refused_lines] == [(75, "wrong_cells"), (76, "unknown_kind")]
+    assert all(line.zh and line.en for line in report.refused_lines)
     assert snapshots.current().version == report.snapshot
     assert products_shown() == 47
 
 
 def test_a_report_shows_the_first_refusals_and_counts_them_all(cloud: None) -> None:
-    report = import_catalogue(a_file("short\n" * 600), NOON)
+    report = catalogue(a_file("short\n" * 600), NOON)
 
-    assert (report.refused_count, len(report.refused)) == (600, catalogue_import.SHOWN)
+    assert (report.counts.refused, len(report.refused_lines)) == (600, catalogue_import.SHOWN)
 
 
 def test_before_the_first_import_the_shop_is_empty(cloud: None) -> None:
@@ -195,22 +196,22 @@ def test_before_the_first_import_the_shop_is_empty(cloud: None) -> None:
 
 
 def test_importing_again_publishes_nothing_new_and_mends_what_is_missing(cloud: None) -> None:
-    first = import_catalogue(FILE, NOON)
+    first = catalogue(FILE, NOON)
     put_at = head()["LastModified"], head()["ETag"], versions()
 
-    assert import_catalogue(FILE, LATER).snapshot == first.snapshot
+    assert catalogue(FILE, LATER).snapshot == first.snapshot
     assert (head()["LastModified"], head()["ETag"], versions()) == put_at
 
     boto3.client("s3").delete_object(Bucket=os.environ["BUCKET"], Key=snapshots.KEY)
-    assert import_catalogue(FILE, LATER).snapshot == first.snapshot
+    assert catalogue(FILE, LATER).snapshot == first.snapshot
     assert products_shown() == 47
 
 
 def test_a_file_with_part_of_the_catalogue_leaves_the_rest_on_show(cloud: None) -> None:
-    import_catalogue(FILE, NOON)
+    catalogue(FILE, NOON)
     header = a_file().decode().splitlines()[0]
 
-    import_catalogue(f"{header}\nN001,新类,新牌,新品,,card,1,1,0,,,,".encode(), LATER)
+    catalogue(f"{header}\nN001,新类,新牌,新品,,card,1,1,0,,,,".encode(), LATER)
 
     assert products_shown() == 48
 
@@ -220,9 +221,9 @@ def test_a_door_sees_a_new_snapshot_after_the_recheck_and_not_before(
 ) -> None:
     moment = [1000.0]
     monkeypatch.setattr(snapshots.time, "monotonic", lambda: moment[0])
-    import_catalogue(a_file(without="G02"), NOON)
+    catalogue(a_file(without="G02"), NOON)
     assert products_shown("王者") == 0
-    import_catalogue(FILE, LATER)
+    catalogue(FILE, LATER)
 
     moment[0] += snapshots.RECHECK - 0.1
     assert products_shown("王者") == 0
@@ -232,14 +233,14 @@ def test_a_door_sees_a_new_snapshot_after_the_recheck_and_not_before(
 
 def test_an_unchanged_snapshot_is_not_loaded_again(cloud: None, monkeypatch: pytest.MonkeyPatch) -> None:
     no_recheck_delay(monkeypatch)
-    import_catalogue(FILE, NOON)
+    catalogue(FILE, NOON)
 
     assert snapshots.current() is snapshots.current()
 
 
 def test_a_door_goes_on_with_what_it_holds_when_the_bucket_fails(cloud: None, monkeypatch: pytest.MonkeyPatch) -> None:
     no_recheck_delay(monkeypatch)
-    import_catalogue(FILE, NOON)
+    catalogue(FILE, NOON)
     assert products_shown() == 47
 
     boto3.client("s3").delete_object(Bucket=os.environ["BUCKET"], Key=snapshots.KEY)
@@ -248,14 +249,14 @@ def test_a_door_goes_on_with_what_it_holds_when_the_bucket_fails(cloud: None, mo
 
 
 def test_a_maker_that_was_overtaken_makes_its_snapshot_anew(cloud: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    import_catalogue(a_file(without="G02"), NOON)
+    catalogue(a_file(without="G02"), NOON)
     make, raced = indexing.snapshot, []
 
     def overtaken(skus: object) -> tuple[str, bytes]:
         made = make(skus)  # type: ignore[arg-type]
         if not raced:  # between our reading of the table and our put, another import does all of its work
             raced.append(True)
-            import_catalogue(FILE, LATER)
+            catalogue(FILE, LATER)
         return made
 
     monkeypatch.setattr(indexing, "snapshot", overtaken)
@@ -280,7 +281,7 @@ def test_a_maker_that_is_always_overtaken_says_busy(cloud: None, monkeypatch: py
     monkeypatch.setattr(snapshots, "put", overtaken)
 
     with pytest.raises(Busy):
-        import_catalogue(FILE, NOON)
+        catalogue(FILE, NOON)
 
 
 def head() -> dict[str, object]:

@@ -338,6 +338,7 @@ def test_the_same_key_gives_the_same_job_and_another_request_under_it_is_refused
 def test_a_file_comes_by_a_signed_link(catalogue: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")  # the only ones whose signatures ministack knows
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     aws.client.cache_clear()
     wanted = imports.CreateImport(kind="cards", sku="G020", file_name="one.txt", options=ImportOptions())
     made = imports.create(wanted, "", OPERATOR, NOW)
