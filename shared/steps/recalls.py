@@ -4,7 +4,7 @@ Every phase decides by what the records say and writes down in the same transact
 anywhere is followed by one that goes on, and a recall that is asked for again takes in only what has come since.
 
 Buyers read of it with their orders, staff in one task for each recall and one for each order that needs a person.
-Nothing is sent to anybody: there is no messenger yet. Expired cards of a bad lot stay what they are, and are not claimed.
+Nothing is sent to anybody: there is no messenger yet. Expired cards of a bad lot stay what they are, unclaimed.
 """
 
 from __future__ import annotations
