@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import tempfile
 import time
@@ -52,8 +51,7 @@ def _deployed(cloud: LocalCloud, home: Path) -> list[float]:
     secret = cloud.client("secretsmanager").get_secret_value(SecretId=outputs["SandboxSecret"])["SecretString"]
     with SandboxProvider(home / "sandbox.sqlite", secret, port=port) as provider:
         stack = Stack(cloud, "local", outputs, Weather(home), provider, secret)
-        content = base64.b64encode((ROOT / "infra/local/sample/catalogue.csv").read_bytes()).decode()
-        assert stack.console("POST", "/catalogue", {"content": content}).status == 200
+        assert stack.import_catalogue((ROOT / "infra/local/sample/catalogue.csv").read_bytes())["state"] == "done"
         stack.stock(SKU, WARM + ORDERS)
         return [_one(stack, f"139{number:08d}") for number in range(WARM + ORDERS)]
 
