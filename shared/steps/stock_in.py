@@ -327,7 +327,9 @@ class _Undo:
         for attempt in range(ATTEMPTS):
             seen = inventory.known(card_ids)
             unsold = [card for card in seen if card.state in UNSOLD]
-            cost_e6 = sum(int(card.cost_e6) for card in unsold)
+            # A recalled card is in its supplier's account already: it is written off, and not given back once more.
+            booked = [card for card in unsold if not card.recall_id]
+            cost_e6 = sum(int(card.cost_e6) for card in booked)
             before_e6 = self.counts.get("undone_e6", 0)
             counts = {
                 **self.counts,
@@ -340,9 +342,9 @@ class _Undo:
                 with Transaction() as tx:
                     for card in unsold:
                         inventory.void(tx, str(card.card_id), CardState(card.state))
-                    if unsold:
+                    if booked:
                         supplier = str(self.job.spec["options"]["supplier"])
-                        legs = [*posting.reversal(_bought(supplier, unsold, before_e6)), *_put_back(unsold)]
+                        legs = [*posting.reversal(_bought(supplier, booked, before_e6)), *_put_back(booked)]
                         ledger.post(tx, "stock_in_undone", legs, self.ticking(), lot_id=lot_id)
                     jobs.advance(tx, self.job, self.ticking(), cursor=cursor, counts=counts)
             except Lost as lost:
