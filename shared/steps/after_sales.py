@@ -15,6 +15,7 @@ from shared.ledger import posting
 from shared.ledger import records as ledger
 from shared.orders import records as orders
 from shared.orders.errors import NotOpen
+from shared.orders.notices import Notice
 from shared.orders.records import Order
 from shared.orders.status import LineState, Refund, Status
 from shared.payments import records as payments
@@ -30,6 +31,8 @@ ASK_AGAIN = timedelta(minutes=1)
 
 TRIES_MAX = 8
 """Sending and being due again count one try each: an hour and a half of asking, then a person looks at it."""
+
+RECALLED = "recalled"  # the reason of a refund that the buyer is told about
 
 REFUNDABLE = frozenset({Status.REFUSED, Status.CLEARED, Status.PARTLY_DELIVERED, Status.DELIVERED})
 
@@ -58,7 +61,8 @@ def request(order: Order, reason: str, by: str, now: datetime) -> str:
 
     def move(tx: Transaction, _: Collection[str] = ()) -> None:
         due_at = now if large else None  # `deadlines` gives its cards back, chunk by chunk
-        orders.move(tx, order.head, due_at=due_at, refund=Refund.OPEN, also={"refund_id": refund_id})
+        also = {"refund_id": refund_id, **({"notice": Notice.REFUNDED_RECALL} if reason == RECALLED else {})}
+        orders.move(tx, order.head, due_at=due_at, refund=Refund.OPEN, also=also)
         payments.request_refund(tx, refund_id, money, reason, by, now, of_order=True)
         ledger.post(
             tx,
