@@ -79,7 +79,7 @@ def _replace(order: Order, recalled: Sequence[inventory.Card], now: datetime) ->
         wish = need(line, clock.shanghai_day(now))._replace(quantity=len(bad))
         good = [card.card_id for card in inventory.pick(wish, _chance)]
     except OutOfStock:
-        after_sales.request(order, "recalled", "system", now)
+        after_sales.request(order, after_sales.RECALLED, "system", now)
         return
     with Transaction() as tx:
         orders.insist(tx, order.order_id, Status.CLEARED)
