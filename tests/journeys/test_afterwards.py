@@ -252,15 +252,34 @@ def test_no_policy_has_a_wildcard_action_and_few_may_decrypt(stack: Stack) -> No
         ("vault-keeping", "kms:Decrypt"),
         ("vault-keeping", "kms:Encrypt"),
         ("vault-keeping", "kms:GenerateDataKey"),
+        ("bulk-jobs", "kms:Decrypt"),
+        ("bulk-jobs", "kms:GenerateDataKey"),
         ("card-dispatch", "kms:GenerateDataKey"),
-        ("console", "kms:GenerateDataKey"),
     }
+    opens = {
+        function.removeprefix("kaquan-local-"): set(many(statement["Condition"]["StringEquals"][PURPOSE]))
+        for function, statement in deployed_statements(stack)
+        if "kms:Decrypt" in many(statement["Action"])
+    }
+    assert opens == {"card-reveal": {"card", "job"}, "vault-keeping": {"card"}, "bulk-jobs": {"job"}}
+
+
+PURPOSE = "kms:EncryptionContext:purpose"
 
 
 def deployed_grants(stack: Stack) -> list[Grant]:
-    """What the deployed roles allow, statement by statement."""
+    """What the deployed roles allow, one by one."""
+    return [
+        Grant(function, action, resource)
+        for function, statement in deployed_statements(stack)
+        for action in many(statement["Action"])
+        for resource in many(statement["Resource"])
+    ]
+
+
+def deployed_statements(stack: Stack) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What the deployed roles allow, function by function."""
     iam, functions = stack.client("iam"), stack.client("lambda").get_paginator("list_functions").paginate()
-    found = []
     for function in (one for page in functions for one in page["Functions"]):
         name, role = function["FunctionName"], function["Role"].rpartition("/")[2]
         if not name.startswith(f"kaquan-{stack.stage}-"):
@@ -268,12 +287,7 @@ def deployed_grants(stack: Stack) -> list[Grant]:
         for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
             document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
             for statement in (json.loads(document) if isinstance(document, str) else document)["Statement"]:
-                found += [
-                    Grant(name, action, resource)
-                    for action in many(statement["Action"])
-                    for resource in many(statement["Resource"])
-                ]
-    return found
+                yield name, statement
 
 
 def many(value: str | Iterable[str]) -> list[str]:

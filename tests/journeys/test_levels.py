@@ -23,7 +23,7 @@ def today() -> date:
 def test_levels_follow_the_cards_within_seconds(stack: Stack) -> None:
     low = stack.console("POST", f"/skus/{SKU}/terms", {"low": 3}, role="operator")
     assert low.status == 200, low.body
-    lot_id, _ = stockroom.lot(stack, SKU, 5)
+    stockroom.lot(stack, SKU, 5, supplier="quicksilver")
     stockroom.until_levels(stack, SKU, available=5, held=0, sold=0)
     buyer = stack.buyer()
     order = buyer.place(SKU, 2)
@@ -38,7 +38,8 @@ def test_levels_follow_the_cards_within_seconds(stack: Stack) -> None:
 
     other.cancel(unpaid)
     stockroom.until_levels(stack, SKU, available=3, held=0)
-    stockroom.recall(stack, lot_id=lot_id)
+    day = today().isoformat()
+    stockroom.recall(stack, supplier="quicksilver", **{"from": day, "to": day})
     stockroom.until_levels(stack, SKU, available=0, frozen=3, sold=2)
 
 
