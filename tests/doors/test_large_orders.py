@@ -150,6 +150,7 @@ def test_large_orders_that_race_for_one_shelf_get_all_or_nothing(seed: int, big:
         assert {(card.state, card.order_id) for card in held} == {("held", order.order_id)}
         assert len({card.card_id for card in held}) == wanted
     assert parts("cards#") == 2 * len(won)
+    assert big.wrong() == []
 
 
 @pytest.mark.parametrize("how", ["cancel", "expire", "refuse"])
