@@ -40,7 +40,7 @@ def test_a_script_cannot_hold_more_than_its_share_and_a_buyer_still_buys(stack: 
     first = hoarded(stack, [alone], "G028", 7)
     assert held(stack, "G028") <= SHELF // 4
 
-    address = "203.0.113.77"
+    address = "1.2.3.77"  # one that says something: documentation addresses are nobody's
     many = [Buyer(stack, {"phone": stack.canaries.phone()}, address) for _ in range(50)]
     second = hoarded(stack, many, "G028", 1)
     assert first
