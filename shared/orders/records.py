@@ -31,7 +31,7 @@ from shared.orders.status import MOVES, NO_DEADLINE, Decision, Facts, LineState,
 
 HEAD, REF, CARDS = "head", "ref", "cards"
 DUE = "due#order#0"  # one shard: a due order is a rare one
-PIECES_MAX = 91  # lines and cards: with head, money, payment and books below the 100 actions of any transaction
+PIECES_MAX = 91  # lines and cards: with head, reference, payment and what is held below 100 actions, and so later
 CARDS_MAX = 1_000  # pieces of one order, however it is written
 CHUNK = 90  # cards of a large order that move in one transaction
 MADE_CHUNK = (
