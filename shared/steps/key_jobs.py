@@ -99,9 +99,12 @@ def lot_key(job: Job, now: datetime) -> None:
         return _Did(len(behind))
 
     _rounds(job, lot_id, reseal, "cards", now)
-    with Transaction() as tx:
+
+    def drop(tx: Transaction) -> None:
         lot_records.drop_older_key(tx, lot_id, new.version)
         jobs.move_in(tx, job, JobState.DONE, clock.now())
+
+    _persistently(drop)
     logger.info("lot has another key", lot_id=lot_id, version=new.version)
 
 
@@ -330,19 +333,25 @@ def destruction(job: Job, now: datetime) -> None:
     lot_id = str(job.spec["lot_id"])
     if not job.cursor:
         walk = _Walk(clock.iso(now + timedelta(seconds=keyring.max_age())))
+
+        def give_up(tx: Transaction) -> None:
+            lot_records.give_up(tx, lot_id)
+            jobs.advance(tx, job, now, cursor=walk.cursor, counts={"void": 0})
+
         try:
-            with Transaction() as tx:
-                lot_records.give_up(tx, lot_id)
-                jobs.advance(tx, job, now, cursor=walk.cursor, counts={"void": 0})
+            _persistently(give_up)
         except Lost as lost:
             if "lot" in lost.refused and "job" not in lost.refused:
                 raise Failed("lot_destroyed") from None
             raise
         job.cursor, job.counts = walk.cursor, {"void": 0}
     _rounds(job, lot_id, lambda cards: _void(cards, job, lot_id), "void", now)
-    with Transaction() as tx:
+
+    def destroy(tx: Transaction) -> None:
         lot_records.destroy(tx, lot_id)
         jobs.move_in(tx, job, JobState.DONE, clock.now())
+
+    _persistently(destroy)
     logger.info("lot destroyed", lot_id=lot_id, asked_by=str(job.asked_by), approved_by=str(job.approved_by))
 
 
@@ -386,6 +395,19 @@ def _write_off(cards: Sequence[Card], job: Job, lot_id: str) -> None:
 
 
 # What they share
+
+
+def _persistently(write: Callable[[Transaction], None]) -> None:
+    """Again and again while it only meets others, such as cards that are just coming into the lot."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with Transaction() as tx:
+                write(tx)
+            return
+        except Lost as lost:
+            if lost.refused or attempt == ATTEMPTS:
+                raise
+            time.sleep(PAUSE * attempt)
 
 
 def _say(job: Job, began: datetime, cursor: str, counted: str, done: int) -> None:
