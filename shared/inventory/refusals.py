@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from shared.inventory.card_files import REASONS, Cells
 
 HEADER: Final = ("sku", "number", "code", "expires_on", "cost", "lot", "remark")
-_RUNS_IN_A_SPREADSHEET: Final = ("=", "+", "-", "@", "\t", "\r")
+_RUNS_IN_A_SPREADSHEET: Final = ("=", "+", "-", "@")
 _NO_NUMBER: Final = "无"  # the reader takes it for "this card has none"
 
 
@@ -67,4 +67,4 @@ def _line(cells: Iterable[str]) -> str:
 
 def _tame(cell: str) -> str:
     cell = cell.replace("\n", " ").replace("\r", " ")
-    return f"'{cell}" if cell.startswith(_RUNS_IN_A_SPREADSHEET) else cell
+    return f"'{cell}" if cell.strip().startswith(_RUNS_IN_A_SPREADSHEET) else cell
