@@ -15,8 +15,3 @@ def tell(tx: records.Transaction, head: Head, notice: Notice) -> None:
         [Head.notice.set(notice), Head.version.add(1)],
         (Head.status == head.status) & (Head.version == head.version),
     )
-
-
-def tell_too(tx: records.Transaction, order_id: str, notice: Notice) -> None:
-    """The same where the order is just moved by others, whatever they do to it."""
-    tx.update("notice", Head(order_id, HEAD), [Head.notice.set(notice)], Head.status.exists())

@@ -51,7 +51,6 @@ from shared.staff import records as staff
 from shared.steps import after_sales, trace
 
 PREFIX = "rcl"
-REASON = "recalled"  # of the refunds
 SEEN = ("card_id", "state", "sku", "lot_id", "cost_e6", "order_id", "recall_id")  # of a card: there may be 100,000
 LISTED = 100  # recalls, or cards of one, in an answer
 READ_AT_ONCE = 8  # index pages or batches: below the ten connections that a process keeps
@@ -429,7 +428,7 @@ class _Worker:
 
     def _refund(self, order: Order, owed: Sequence[str]) -> None:
         try:
-            refund_id = after_sales.request(order, REASON, str(self.job.asked_by), clock.now())
+            refund_id = after_sales.request(order, after_sales.RECALLED, str(self.job.asked_by), clock.now())
         except NotOpen as refused:
             reason = str(refused.facts["order_status"])
             self._write_off(order.order_id, owed, "skipped", GoodState.SKIPPED, reason=reason)
@@ -439,7 +438,7 @@ class _Worker:
     def _refunded_before(self, order: Order, owed: Sequence[str]) -> None:
         """The money has gone back: by this recall, whose worker died before it could say so, or for another reason."""
         refund_id = str(order.head.refund_id) if order.head.refund_id else None
-        if refund_id and payments.refund(refund_id).reason == REASON:
+        if refund_id and payments.refund(refund_id).reason == after_sales.RECALLED:
             self._write_off(order.order_id, owed, "refunded", GoodState.REFUNDED, refund_id=refund_id)
         else:
             self._write_off(order.order_id, owed, "skipped", GoodState.SKIPPED, reason=str(order.status))
@@ -454,8 +453,6 @@ class _Worker:
         def write(tx: Transaction) -> None:
             for card_id in owed:
                 making_good.settle(tx, self.recall_id, card_id, state, **why)
-            if state is GoodState.REFUNDED:
-                telling.tell_too(tx, order_id, Notice.REFUNDED_RECALL)
             jobs.advance(tx, self.job, now, counts=counts)
 
         _with_task(write, ("make_good", order_id, order_id) if state is GoodState.PERSON else None, now)
