@@ -206,7 +206,7 @@ def _place_new(
                     raise QuotaUsedUp(sku=line.sku) from None
             if any(part.startswith("hold ") for part in lost.refused):
                 raise HoldLimit from None
-            passed_over |= {part for part in lost.failed if ids.is_id("crd", part)}
+            passed_over |= {part for part in lost.refused if ids.is_id("crd", part)}
             time.sleep(_chance.uniform(0, 0.02 * min(attempt + 1, 10)))  # seconds: spreads buyers who collided
     else:
         raise Busy
