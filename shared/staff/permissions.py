@@ -54,7 +54,12 @@ def may(permission: str) -> Permission:
     return Permission(permission, MATRIX[permission])
 
 
+def allowed(groups: Iterable[str], permission: str) -> bool:
+    """Whether one of the groups is a role that may do this."""
+    return not MATRIX[permission].isdisjoint(groups)
+
+
 def require(groups: Iterable[str], permission: str) -> None:
     """Raise NotAllowed unless one of the groups is a role that may do this."""
-    if MATRIX[permission].isdisjoint(groups):
+    if not allowed(groups, permission):
         raise NotAllowed

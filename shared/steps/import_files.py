@@ -125,7 +125,8 @@ def drop_rows(job: Job) -> None:
 def drop_refused(job: Job) -> None:
     """Forget the refused rows, and their key."""
     passing.delete_all(f"refused/{job.job_id}/")
-    parts.forget(str(job.job_id), refused_part(int((job.found or {}).get("attempt", 0))))
+    for part in parts.parts_of(str(job.job_id), "refused#"):
+        parts.forget(str(job.job_id), str(part.part))
 
 
 def _refused(members: Sequence[Any]) -> RefusedRow:

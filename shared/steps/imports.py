@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -41,7 +42,7 @@ from shared.kernel.errors import Busy, InvalidRequest, NotFound
 from shared.kernel.http import Amount, Caller
 from shared.kernel.money import minor_from_e6
 from shared.kernel.records import Lost
-from shared.staff.permissions import require
+from shared.staff.permissions import allowed, require
 from shared.steps import stock_check
 from shared.steps.import_files import upload_name
 
@@ -69,13 +70,13 @@ def create(wanted: CreateImport, key: str, caller: Caller, now: datetime) -> Imp
 
 
 def show(job_id: str, caller: Caller, now: datetime) -> ImportView:
-    return _view(_import(job_id), caller.base_url, now)
+    return _view(_import(job_id), caller, now)
 
 
 def latest(caller: Caller, now: datetime) -> ImportList:
     found = [job for kind in KINDS for job in jobs.latest(kind, SHOWN)]
     found.sort(key=lambda job: str(job.job_id), reverse=True)
-    return ImportList(imports=[_view(job, caller.base_url, now) for job in found[:SHOWN]])
+    return ImportList(imports=[_view(job, caller, now) for job in found[:SHOWN]])
 
 
 def check(job_id: str, caller: Caller, now: datetime) -> ImportView:
@@ -95,6 +96,8 @@ def cancel(job_id: str, caller: Caller, now: datetime) -> ImportView:
     before = {JobState.CREATED, JobState.CHECKING, JobState.CHECKED, JobState.RUNNING}
     shown = _moved(job_id, before, JobState.CANCELLED, {JobState.CANCELLED}, caller, now)
     passing.delete([upload_name(job_id)])
+    with suppress(Lost):  # it is being undone already
+        jobs.forget_key(_import(job_id))
     return shown
 
 
@@ -190,13 +193,14 @@ def _moved(
         job = _import(job_id)
         _allowed(str(job.kind), caller)
         if job.state in before:
+            kept = {"kept_until": clock.iso(now + stock_check.KEPT)} if state is JobState.CANCELLED else {}
             try:
-                jobs.move(job, state, now)
+                jobs.move(job, state, now, **kept)
             except Lost:
                 continue  # its worker has moved it: look again
         elif job.state not in after:
             raise WrongJobState(state=str(job.state))
-        return _view(job, caller.base_url, now)
+        return _view(job, caller, now)
     raise Busy
 
 
@@ -215,7 +219,7 @@ def _lots(job_id: str) -> list[tuple[str, str, int]]:
     return [(str(lot_id), str(label), int(cards)) for lot_id, label, cards in found.data] if found else []
 
 
-def _view(job: Job, base_url: str, now: datetime) -> ImportView:
+def _view(job: Job, caller: Caller, now: datetime) -> ImportView:
     counts, found = dict(job.counts), dict(job.found or {})
     speed, eta = _pace(job, counts, now)
     return ImportView(
@@ -239,7 +243,7 @@ def _view(job: Job, base_url: str, now: datetime) -> ImportView:
         total_cost=_amount(found),
         rows_per_second=speed,
         eta_seconds=eta,
-        refused_url=_refused_url(job, counts, base_url, now),
+        refused_url=_refused_url(job, counts, caller, now),
         lots=[LotMade(lot_id=lot_id, label=label, cards=cards) for lot_id, label, cards in _lots(str(job.job_id))],
         snapshot=found.get("snapshot"),
         reason=JobReason(code=str(job.reason), **reasons.REASONS[str(job.reason)]._asdict()) if job.reason else None,
@@ -279,8 +283,11 @@ def _pace(job: Job, counts: Mapping[str, int], now: datetime) -> tuple[int | Non
     return round(done / seconds), round(left) if going and left is not None else None
 
 
-def _refused_url(job: Job, counts: Mapping[str, int], base_url: str, now: datetime) -> str | None:
+def _refused_url(job: Job, counts: Mapping[str, int], caller: Caller, now: datetime) -> str | None:
+    """For those who may import: it leads to codes in clear, those of rows that are not in stock."""
     until = refused_until(job)
     if job.kind != JobKind.CARDS or not counts.get("refused") or until is None or until <= now:
         return None
-    return refused_link(str(job.job_id), base_url, until, now)
+    if not allowed(caller.groups, "cards.import"):
+        return None
+    return refused_link(str(job.job_id), caller.base_url, until, now)

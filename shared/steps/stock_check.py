@@ -51,7 +51,8 @@ def check(job: Job, now: datetime) -> None:
         except Failed as failed:
             import_files.drop_rows(job)
             import_files.drop_refused(job)
-            jobs.move(job, JobState.FAILED, ticking(), reason=failed.reason)
+            done = ticking()
+            jobs.move(job, JobState.FAILED, done, reason=failed.reason, kept_until=clock.iso(done + KEPT))
             return
     passing.delete([import_files.upload_name(str(job.job_id))])
     done = ticking()

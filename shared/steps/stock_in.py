@@ -22,7 +22,7 @@ from shared.jobs import records as jobs
 from shared.jobs.reasons import Failed
 from shared.jobs.records import Job
 from shared.jobs.states import JobState
-from shared.kernel import clock, sealed, vault
+from shared.kernel import clock, passing, sealed, vault
 from shared.kernel.errors import Busy
 from shared.kernel.records import LIMIT, Lost, Transaction
 from shared.kernel.telemetry import logger
@@ -69,6 +69,7 @@ def forget(job: Job, now: datetime) -> None:
     if job.state == JobState.CHECKED:
         decide_until = clock.parse(str(job.ended_at)) + DECIDE_WITHIN
         if now < decide_until:
+            passing.delete([import_files.upload_name(str(job.job_id))])  # its link may have been used once more
             jobs.forgotten(job, decide_until)
             return
         jobs.move(job, JobState.CANCELLED, now, reason="rows_gone")
@@ -312,7 +313,8 @@ class _Undo:
             shard = 0
         self.counts["left"] = self.counts.get("done", 0) - self.counts.get("undone", 0)
         jobs.advance_alone(self.job, self.ticking(), counts=self.counts)
-        jobs.move(self.job, JobState.UNDONE, self.ticking())
+        kept = {"kept_until": str(self.job.kept_until)} if self.job.kept_until else {}
+        jobs.move(self.job, JobState.UNDONE, self.ticking(), **kept)
         logger.info("import undone", job_id=str(self.job.job_id), **self.job.counts)
 
     def _place(self) -> tuple[int, int, str]:

@@ -73,7 +73,8 @@ def test_a_file_is_checked_shown_and_run(shop: Shop) -> None:
 
 def test_the_refused_rows_come_by_their_link_as_a_file(shop: Shop) -> None:
     job_id = imported(shop, "DOOR-CARD-0001\n=FORMULA")
-    url = shown(shop, job_id)["refused_url"]
+    assert shown(shop, job_id, "auditor")["refused_url"] is None, "it leads to codes in clear"
+    url = shown(shop, job_id, "operator")["refused_url"]
 
     answer = shop.call("GET", "/imports" + url.partition("/imports")[2])
 

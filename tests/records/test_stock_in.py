@@ -21,6 +21,7 @@ from shared.catalog import importing
 from shared.catalog import records as catalog
 from shared.inventory import lots as lot_records
 from shared.inventory import records as inventory
+from shared.jobs import parts
 from shared.jobs import records as jobs
 from shared.jobs.contract import ImportOptions, ImportView, RefusedQuery
 from shared.jobs.errors import CardsGone, KeyReused, LinkOver, NotUndone, RecalledMeanwhile, WrongJobState
@@ -407,6 +408,29 @@ def test_what_was_refused_is_forgotten_within_the_hour_with_its_key(catalogue: N
     assert imports.show(job_id, OPERATOR, due).refused_url is None
     assert run(job_id, due).counts.done == 1
     assert objects() == {}
+
+
+@pytest.mark.parametrize("end", ["cancelled", "done", "undone"])
+def test_nothing_is_kept_of_an_import_an_hour_after_its_end(catalogue: None, end: str) -> None:
+    job_id = asked(b"GOOD-CARD-0001\n=BAD-CARD", "one.txt", NOW, "G020")
+    checked(job_id, NOW)
+    if end == "cancelled":
+        imports.cancel(job_id, OPERATOR, NOW)
+        assert jobs.job_of(job_id).wrapped_key is None
+    else:
+        run(job_id, NOW)
+    if end == "undone":
+        undone(job_id, NOW)
+    assert "BAD-CARD" in download(imports.show(job_id, OPERATOR, NOW))
+
+    due = NOW + timedelta(minutes=61)
+    assert jobs.overdue(due, 10) == [job_id]
+    bulk_jobs.work({"job_id": job_id}, due)
+
+    assert objects() == {}
+    assert parts.parts_of(job_id, "refused") == []
+    assert jobs.overdue(due + timedelta(days=30), 10) == []
+    assert imports.show(job_id, OPERATOR, due).state == end
 
 
 def test_a_checked_file_that_nobody_runs_is_given_up_within_a_week(catalogue: None) -> None:
