@@ -212,7 +212,7 @@ class Stack:
         return reply.body
 
     def shown_import(self, job_id: str) -> Any:
-        reply = persistently(lambda: self.console("GET", f"/imports/{job_id}", role="auditor"))
+        reply = persistently(lambda: self.console("GET", f"/imports/{job_id}", role="operator"))
         assert reply.status == 200, reply.body
         return reply.body
 
