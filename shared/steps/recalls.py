@@ -52,6 +52,7 @@ from shared.steps import after_sales, trace
 
 PREFIX = "rcl"
 SEEN = ("card_id", "state", "sku", "lot_id", "cost_e6", "order_id", "recall_id")  # of a card: there may be 100,000
+ENOUGH = timedelta(minutes=12)  # of a worker's quarter of an hour; then the next one goes on
 LISTED = 100  # recalls, or cards of one, in an answer
 READ_AT_ONCE = 8  # index pages or batches: below the ten connections that a process keeps
 CARDS = LIMIT - 4  # in a transaction, beside the job, its entry in the books and what opens a task
@@ -128,7 +129,7 @@ def work(job: Job, now: datetime) -> None:
         return
     try:
         jobs.take_up(job, now)
-        _Worker(job, {name: int(value) for name, value in job.counts.items()}).run()
+        _Worker(job, {name: int(value) for name, value in job.counts.items()}, clock.since(now), now + ENOUGH).run()
     except Lost:
         latest = jobs.job_of(str(job.job_id), PREFIX)
         if (latest.state, latest.attempt) == (job.state, job.attempt):
@@ -165,6 +166,8 @@ class _Exchange(NamedTuple):
 class _Worker:
     job: Job
     counts: dict[str, int]
+    ticking: clock.Ticking
+    until: datetime
     shelves: dict[tuple[str, date], list[_Kept]] = field(default_factory=dict)
     sold_out: set[tuple[str, date]] = field(default_factory=set)
     taken: deque[str] = field(default_factory=lambda: deque(maxlen=2 * SEEN_AT_ONCE))  # the index may still show them
@@ -186,7 +189,8 @@ class _Worker:
                 if f"{phase} {lot_id}" > self.job.cursor:
                     act(lots[lot_id])
                     self._say(f"{phase} {lot_id}", lots=len(found))
-        self._make_good()
+        if not self._make_good():
+            return
         if self.waiting:
             # Their orders are on their way to their buyers. `deadlines` sends the job again in two minutes.
             self._say(f"{MAKE_GOOD} ")
@@ -242,7 +246,7 @@ class _Worker:
         counts = dict(self.counts)
         stocked: dict[str, list[int]] = defaultdict(list)
         sold: dict[str, list[int]] = defaultdict(list)
-        now = clock.now()
+        now = self.ticking()
         with Transaction() as tx:
             for card in found:
                 card_id, state = str(card.card_id), CardState(card.state)
@@ -266,7 +270,8 @@ class _Worker:
 
     # --- then the buyers ---
 
-    def _make_good(self) -> None:
+    def _make_good(self) -> bool:
+        """False where this worker's time was over first: `deadlines` sends the job to the next one."""
         phase, _, after = str(self.job.cursor).partition(" ")
         after = after if phase == MAKE_GOOD else ""
         done: set[str] = set()
@@ -280,6 +285,9 @@ class _Worker:
             after = page[-1].card_id
             if not self.waiting:
                 self._say(f"{MAKE_GOOD} {after}")
+            if self.ticking() > self.until:
+                return False
+        return True
 
     def _orders(self, listed: Mapping[str, Sequence[str]]) -> None:
         """Orders that can be replaced as a whole go many in a transaction, the others one by one."""
@@ -367,7 +375,7 @@ class _Worker:
         return taken
 
     def _next(self, line: Line) -> _Kept | None:
-        good_on = clock.shanghai_day(clock.now()) + timedelta(days=int(line.min_days or 0))
+        good_on = clock.shanghai_day(self.ticking()) + timedelta(days=int(line.min_days or 0))
         shelved = self.shelves.setdefault((str(line.sku), good_on), [])
         if not shelved and (str(line.sku), good_on) not in self.sold_out:
             shelved += self._look(Need(str(line.sku), SEEN_AT_ONCE, int(line.shards), good_on, shelf.SAFETY))
@@ -402,7 +410,7 @@ class _Worker:
         return []
 
     def _replace(self, together: Sequence[_Exchange]) -> None:
-        now = clock.now()
+        now = self.ticking()
         counts = self._plus("replaced", sum(len(one.by) for one in together))
         with Transaction() as tx:
             for order, by in together:
@@ -428,7 +436,7 @@ class _Worker:
 
     def _refund(self, order: Order, owed: Sequence[str]) -> None:
         try:
-            refund_id = after_sales.request(order, after_sales.RECALLED, str(self.job.asked_by), clock.now())
+            refund_id = after_sales.request(order, after_sales.RECALLED, str(self.job.asked_by), self.ticking())
         except NotOpen as refused:
             reason = str(refused.facts["order_status"])
             self._write_off(order.order_id, owed, "skipped", GoodState.SKIPPED, reason=reason)
@@ -448,7 +456,7 @@ class _Worker:
             self._write_some_off(order_id, owed[start : start + CARDS], counted, state, **why)
 
     def _write_some_off(self, order_id: str, owed: Sequence[str], counted: str, state: GoodState, **why: str) -> None:
-        now, counts = clock.now(), self._plus(counted, len(owed))
+        now, counts = self.ticking(), self._plus(counted, len(owed))
 
         def write(tx: Transaction) -> None:
             for card_id in owed:
@@ -461,7 +469,7 @@ class _Worker:
     # --- and the end ---
 
     def _finish(self) -> None:
-        now = clock.now()
+        now = self.ticking()
 
         def write(tx: Transaction) -> None:
             jobs.move_in(tx, self.job, JobState.DONE, now)
@@ -472,7 +480,7 @@ class _Worker:
 
     def _say(self, cursor: str, **counts: int) -> None:
         self.counts.update(counts)
-        jobs.advance_alone(self.job, clock.now(), cursor=cursor, counts=self.counts)
+        jobs.advance_alone(self.job, self.ticking(), cursor=cursor, counts=self.counts)
 
     def _plus(self, name: str, number: int) -> dict[str, int]:
         return {**self.counts, name: self.counts.get(name, 0) + number}

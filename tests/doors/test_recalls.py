@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from shared.inventory import lots
 from shared.inventory import records as inventory
 from shared.kernel import clock
-from shared.steps import settlement
+from shared.steps import bulk_jobs, settlement
 from tests import recalled
 from tests.shop import Answer, Placed, Shop
 
@@ -102,6 +103,21 @@ def test_a_card_that_is_held_when_its_lot_is_recalled_is_not_delivered(shop: Sho
     assert codes_of(shop, order) == ["GOOD-CODE-0002"]
     states = {str(card.lot_id) == bad: str(card.state) for card in inventory.Card.scan()}
     assert states == {True: "frozen", False: "sold"}
+
+
+def test_what_is_recalled_while_its_import_is_taken_back_is_given_back_once(shop: Shop) -> None:
+    lot = stocked(shop, "BAD-CODE-0001", "BAD-CODE-0002", "BAD-CODE-0003")
+    imported = f"/console/imports/{asked(shop, f'/console/lots/{lot}').body['job_id']}"
+    assert asked(shop, f"{imported}/undo", {}).body["state"] == "undoing"
+    lots.undo(lot)  # so its worker begins
+    done = recalled.run(asked(shop, "/console/recalls", {"lot_id": lot, "reason": "bad"}).body["recall_id"])
+    assert (done.state, done.frozen) == ("done", 3)
+    bulk_jobs.work({"job_id": imported.rpartition("/")[2]}, clock.now())
+
+    assert asked(shop, imported).body["state"] == "undone"
+    assert recalled.states() == {"void": 3}
+    assert recalled.balance("inventory") == recalled.balance("payable:acme") + recalled.balance("rounding") == 0
+    assert recalled.books().trial_balance == {"CNY": 0}
 
 
 def test_a_trace_leads_from_the_supplier_to_the_buyer_and_back(shop: Shop) -> None:

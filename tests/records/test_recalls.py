@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from random import Random
 
 import pytest
@@ -269,6 +269,20 @@ def test_a_worker_that_was_overtaken_has_lost_its_say() -> None:
     recalls.work(slow, clock.now())
     assert recalls.show(recall_id).state == "done"
     assert kinds()["supplier_claim"] == 1
+
+
+def test_a_worker_stops_in_time_and_the_next_one_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    bad, cards = lot_of(6)
+    lot_of(6, "other")
+    sold_in([1] * 5, cards)
+    monkeypatch.setattr(recalls, "LISTED", 2)
+    monkeypatch.setattr(recalls, "ENOUGH", timedelta(0))
+
+    seen = [run(ask(lot_id=bad).recall_id)]
+    while seen[-1].state == "running":
+        seen.append(run(seen[-1].recall_id))
+    assert [view.replaced for view in seen] == [2, 4, 5, 5]
+    assert kinds()["replacement"] == 5
 
 
 def test_a_recall_survives_a_death_after_every_write() -> None:
