@@ -28,6 +28,9 @@ from schemathesis.specs.openapi.checks import ignored_auth, missing_required_hea
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from infra import contract
+from shared.catalog import records as catalog
+from shared.catalog.contract import SetTerms
+from shared.catalog.terms import Terms
 from shared.inventory import records as inventory
 from shared.kernel import clock, ids, keyring, tokens
 from shared.kernel.http import BODY_MAX, PROBLEM
@@ -37,7 +40,7 @@ from shared.orders import records as orders
 from shared.risk import records as risk
 from shared.staff import records as staff
 from shared.staff.permissions import ROLES
-from shared.steps import settlement
+from shared.steps import settlement, stock_terms
 from shared.steps.access import WRONG_MAX
 from tests import imported
 from tests.conftest import new_cloud
@@ -64,6 +67,7 @@ OF_FORM = set(get_args(ErrorType))  # reasons of pydantic; ours are not_a_date, 
 WRITES = {"PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"} | {
     "PutObject", "DeleteObject", "SendMessage", "SendMessageBatch",
 }  # fmt: skip
+SOLD = ["G020", "G020", "C060", "V003", "B073"]
 OPTIONAL = {"account", "channel", "quote_hash", "shape"}  # a made-up one is refused early, however well formed
 ALWAYS_REFUSED = ("/webhooks/payments/{provider}", "/webhooks/suppliers/{supplier}")  # nothing generated is signed
 COUNTER = "kaquan-test-counters"  # wrong tokens are counted there: the one thing a refused request may write
@@ -77,17 +81,23 @@ class World:
     pool: Pool
     chance: Random = field(default_factory=lambda: Random(1))
     orders: list[Placed] = field(default_factory=list)
+    reservations: list[str] = field(default_factory=list)
     seen: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.token = self.pool.token()
         self.gateway = Gateway()
+        channel = {"channel": "taobao", "name": "Taobao"}
+        self.key = self.shop.call("POST", "/console/channels", channel, groups="owner").body["key"]
 
     def refill(self, in_a_hurry: bool) -> None:
         """See to it that there are orders in the states that a buyer or an operator may find them in.
 
         in_a_hurry: without one that is paid, which settling moves on.
         """
+        for sku in catalog.skus(SOLD).values():
+            if sku.terms != Terms():  # whatever was tried out must not keep the others from buying
+                stock_terms.set_terms(sku.sku, SetTerms(), "ann", clock.now())
         states = {order.order_id: self.shop.status(order) for order in self.orders}
         wanted = {"placed", "delivered", "review"}
         self.orders = [order for order in self.orders if states[order.order_id] in wanted]
@@ -125,6 +135,13 @@ class World:
         """An order in that state."""
         return next(order for order in self.orders if self.shop.status(order) == status)
 
+    def reservation(self) -> str:
+        """An order of the channel, for which it has not said yet that it is paid for."""
+        if not self.reservations or self.chance.random() < 0.2:
+            wanted = {"lines": [{"sku": "C060", "quantity": 1}], "client_ref": f"{self.chance.getrandbits(128):032x}"}
+            self.reservations.append(self.shop.call("POST", "/channel/reservations", wanted, self.key).body["order_id"])
+        return self.reservations[-1]
+
     def _paid(self, sku: str, quantity: int = 1) -> None:
         order = self.shop.placed(sku, quantity, phone=self.phone())
         self.shop.pay(order)
@@ -149,7 +166,9 @@ class World:
                 today = clock.shanghai_day(clock.now())
                 return str(today - timedelta(days=self.chance.randrange(3)))
             case "sku":
-                return pick(["G020", "G020", "C060", "V003", "B073"])
+                return pick(SOLD)
+            case "channel":
+                return "taobao"
             case "provider" | "payment_method":
                 return "sandbox"
             case "client_ref":
@@ -174,6 +193,8 @@ class World:
             case.path_parameters = {
                 name: self.known(name) or value for name, value in (case.path_parameters or {}).items()
             }
+            if case.operation.path.startswith("/channel/") and case.path_parameters:
+                case.path_parameters["order_id"] = self.reservation()
         if not case.meta.is_negative_at(ParameterLocation.BODY) and isinstance(case.body, dict):
             case.body = whole(self._named(case.body) if self._mostly() else case.body)
 
@@ -195,6 +216,8 @@ class World:
             return {}
         if security == ["operator"]:
             return {"Authorization": f"Bearer {self.token}"}
+        if security == ["channel"]:
+            return {"Authorization": f"Bearer {self.key}"}
         return {"Authorization": f"Bearer {tokens.access_token(str(case.path_parameters.get('order_id')))}"}
 
     def settle(self) -> None:
