@@ -243,6 +243,22 @@ def test_a_purchase_names_its_lots() -> None:
     assert recalled.states() == {"frozen": 5, "available": 4}
 
 
+def test_what_one_recall_has_taken_another_that_names_it_too_leaves_alone() -> None:
+    bad, cards = lot_of(3, purchase_id="po-1")
+    more, _ = lot_of(2, purchase_id="po-1")
+    lot_of(1, "other")
+    order_id = sell(cards[:1])
+    first = run(ask(lot_id=bad).recall_id)
+    wider = run(ask(purchase_id="po-1").recall_id)
+
+    assert (first.frozen, first.sold, first.replaced) == (2, 1, 1)
+    assert (wider.lots, wider.frozen, wider.sold, wider.claimed.amount_minor) == (2, 2, 0, 2 * 1500)
+    assert {card.recall_id for card in inventory.known(cards)} == {first.recall_id}
+    assert (lots.lot_of(bad).recall_id, lots.lot_of(more).recall_id) == (first.recall_id, wider.recall_id)
+    assert len(orders.order_of(order_id).card_ids) == 1
+    assert balance("inventory") == recalled.worth() == 0
+
+
 @pytest.mark.parametrize(
     ("target", "refusal"),
     [
