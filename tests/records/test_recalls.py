@@ -245,10 +245,10 @@ def test_a_purchase_names_its_lots() -> None:
 
 def test_what_one_recall_has_taken_another_that_names_it_too_leaves_alone() -> None:
     bad, cards = lot_of(3, purchase_id="po-1")
-    more, _ = lot_of(2, purchase_id="po-1")
     lot_of(1, "other")
     order_id = sell(cards[:1])
     first = run(ask(lot_id=bad).recall_id)
+    more, _ = lot_of(2, purchase_id="po-1")
     wider = run(ask(purchase_id="po-1").recall_id)
 
     assert (first.frozen, first.sold, first.replaced) == (2, 1, 1)
