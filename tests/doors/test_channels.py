@@ -330,8 +330,12 @@ def test_whatever_is_wrong_with_a_key_the_answer_is_the_same(shop: Shop, taobao:
     assert answer.body["detail"] == "渠道密钥无效。"
 
 
-def test_an_address_that_tries_keys_is_stopped_and_who_holds_one_is_not(shop: Shop, taobao: Seller) -> None:
+def test_an_address_that_tries_keys_is_stopped_and_who_holds_one_is_not(
+    shop: Shop, taobao: Seller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shop.stock()
+    moment = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: moment)  # tries are forgotten with each quarter of an hour
     right, taobao.key = taobao.key, "kq_live_wrong"
     codes = [taobao.reserve().body["code"] for _ in range(channel_keys.WRONG_MAX + 2)]
 
