@@ -23,7 +23,7 @@ import boto3
 import pytest
 from botocore.client import BaseClient
 
-from shared.kernel import clock, passing
+from shared.kernel import clock, passing, settings
 from shared.steps import import_files
 from tests.crowd import SCALE, SEEDS, Crowd, crowded
 from tests.doors.test_dying import Died
@@ -259,6 +259,12 @@ def stored(crowd: Crowd) -> Iterator[tuple[str, bytes]]:
             yield url, message["Body"].encode()
 
 
+def unread() -> int:
+    """Stream records that nobody could read."""
+    url, name = settings.get("RELAY_FAILURES_QUEUE"), "ApproximateNumberOfMessages"
+    return int(boto3.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
+
+
 def leaks(crowd: Crowd, said: str) -> list[str]:
     return [
         f"{place}: {found.decode()[:14]}…"
@@ -295,6 +301,7 @@ def test_whatever_happens_and_whoever_dies_in_the_end_all_agree(
         waiting = [job for job in jobs if job["state"] not in ENDS and (job["kind"], job["state"]) not in UNASKED]
         assert [(job["kind"], job["state"]) for job in waiting] == [], told
         assert levels(crowd) == counted(crowd), told
+        assert unread() == 0, told
         codes = [
             card["code"]
             for order in life.orders
