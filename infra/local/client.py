@@ -5,7 +5,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.local.background import Failed, wait_until
 from infra.local.cloud import LocalCloud
-from infra.local.logins import Login, token
+from infra.local.logins import logins, token
 from infra.local.sandbox import SandboxProvider
 
 CNY = "CNY"
+IMPORT_IS = {"check": "checking", "run": "running", "undo": "undoing"}
+Watch = Callable[[dict[str, Any]], None]
 
 
 class Refused(Failed):
@@ -56,38 +58,48 @@ class Shop:
             raise Failed(f"{self.api_url} does not answer ({error}): is it running? `make run` starts it") from None
 
     def import_file(
-        self,
-        kind: str,
-        file: Path,
-        sku: str | None = None,
-        watch: Callable[[dict[str, Any]], None] = lambda _: None,
-        **options: str,
+        self, kind: str, file: Path, sku: str | None = None, watch: Watch = lambda _: None, **options: Any
     ) -> dict[str, Any]:
         """Take a file in: upload, check, run. `watch` is shown how far it is; what it has come to is returned."""
-        wanted = {"kind": kind, "file_name": file.name, "sku": sku, "options": options or None}
+        job = self.upload(kind, file, sku, **options)
+        view = self.move_import(job, "check", watch)
+        return self.move_import(job, "run", watch) if view["state"] == "checked" else view
+
+    def upload(self, kind: str, file: Path, sku: str | None = None, **options: Any) -> str:
+        """Bring a file to where it can be checked; the import's job."""
+        given = {name: value for name, value in options.items() if value is not None}
+        wanted = {"kind": kind, "file_name": file.name, "sku": sku, "options": given or None}
         content = _content(file)
         asked = self.call("POST", "/console/imports", {name: value for name, value in wanted.items() if value})
         _put(asked["upload_url"], content)
-        path = f"/console/imports/{asked['job_id']}"
-        for verb, before, after in (("check", "checking", "checked"), ("run", "running", "done")):
-            view = self._watched(path, self.call("POST", f"{path}/{verb}"), before, watch)
-            if view["state"] != after:
-                break
-        return view
+        return str(asked["job_id"])
 
-    def _watched(
-        self, path: str, view: dict[str, Any], state: str, watch: Callable[[dict[str, Any]], None]
+    def move_import(self, job: str, verb: str, watch: Watch) -> dict[str, Any]:
+        """`check`, `run` or `undo` an import, and wait until that is over."""
+        path = f"/console/imports/{job}"
+        return self.watched(path, self.call("POST", f"{path}/{verb}"), (IMPORT_IS[verb],), watch)
+
+    def watched(
+        self,
+        path: str,
+        view: dict[str, Any],
+        states: Sequence[str],
+        watch: Watch,
+        moves: Sequence[str] = ("counts",),
     ) -> dict[str, Any]:
-        """The import once it has left this state; Failed where nothing happens for a minute and a half."""
-        seen, moved_at = view["counts"], time.monotonic()
-        while view["state"] == state:
+        """The job once it has left these states; Failed where nothing of `moves` has moved for a minute and a half."""
+        seen, moved_at = None, time.monotonic()
+        while view["state"] in states:
             watch(view)
+            if (now := [view[name] for name in moves]) != seen:
+                seen, moved_at = now, time.monotonic()
+            if time.monotonic() > moved_at + 90:
+                raise Failed(
+                    f"nothing has moved for a minute and a half: {path.rpartition('/')[2]} is tried again by itself;"
+                    " look at it later, or read .local/cloud/cloud.log"
+                )
             time.sleep(0.2)
             view = self.call("GET", path)
-            if view["counts"] != seen:
-                seen, moved_at = view["counts"], time.monotonic()
-            if time.monotonic() > moved_at + 90:
-                raise Failed(f"{view['job_id']} does not get on; read .local/cloud/cloud.log")
         watch(view)
         return dict(view)
 
@@ -114,10 +126,13 @@ class Shop:
         return {"order_id": placed["order_id"], "total": placed["total"], **card}
 
 
-def operator(run: LocalCloud, outputs: Mapping[str, Any], role: str = "owner") -> Shop:
-    """The shop as an operator of this role sees it."""
-    login = next(Login(**login) for login in outputs["logins"] if login["role"] == role)
+def operator(run: LocalCloud, outputs: Mapping[str, Any], who: str = "owner") -> Shop:
+    """The shop as an operator sees it: the first one of a role, or the one of a name."""
     try:
+        known = logins(run, outputs["user_pool_id"])
+        login = next((one for one in known if who in (one.role, one.username, one.username.partition("@")[0])), None)
+        if login is None:
+            raise Failed(f"nobody here is called {who}: {', '.join(one.username for one in known)}")
         return Shop(outputs["api_url"], token(run, outputs["console_client_id"], login))
     except (BotoCoreError, ClientError):
         raise Failed(f"no local cloud of this folder answers at {run.url}: `make run` starts it") from None

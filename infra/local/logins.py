@@ -4,6 +4,7 @@ import json
 import secrets
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from infra.local.cloud import LocalCloud
 
@@ -19,13 +20,28 @@ class Login:
 
 def logins(cloud: LocalCloud, user_pool_id: str) -> list[Login]:
     """The operators of this pool; made when they are asked for the first time."""
-    memory = cloud.state_dir / f"logins-{user_pool_id}.json"
+    memory = _memory(cloud, user_pool_id)
     if memory.exists():
         return [Login(**login) for login in json.loads(memory.read_text())]
-    made = [make_login(cloud, user_pool_id, role, role) for role in ROLES]
+    return _remember(memory, [make_login(cloud, user_pool_id, role, role) for role in ROLES])
+
+
+def add_login(cloud: LocalCloud, user_pool_id: str, role: str, name: str) -> Login:
+    """One more person, who is remembered with the others; one of this name gets another password."""
+    known = logins(cloud, user_pool_id)
+    login = make_login(cloud, user_pool_id, role, name)
+    _remember(_memory(cloud, user_pool_id), [*(one for one in known if one.username != login.username), login])
+    return login
+
+
+def _memory(cloud: LocalCloud, user_pool_id: str) -> Path:
+    return cloud.state_dir / f"logins-{user_pool_id}.json"
+
+
+def _remember(memory: Path, known: list[Login]) -> list[Login]:
     memory.touch(mode=0o600)  # passwords, if only local ones
-    memory.write_text(json.dumps([asdict(login) for login in made]))
-    return made
+    memory.write_text(json.dumps([asdict(login) for login in known]))
+    return known
 
 
 def token(cloud: LocalCloud, client_id: str, login: Login) -> str:

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from infra.local import client, cloud, shop
+from infra.local import client, cloud
 from infra.local.background import Background, Failed, answers, wait_until
 from infra.local.cloud import LocalCloud
+from infra.local.commands import imports, orders
 from infra.local.logins import logins
 from shared.inventory import codes
 from shared.kernel import clock
@@ -40,7 +41,7 @@ class Run:
         return f"http://127.0.0.1:{self.sandbox_port}"
 
     def watch(self, view: dict[str, Any]) -> None:
-        self.doing = shop.progress(view)
+        self.doing = imports.progress(view)
 
 
 Step = Callable[[Run], str]
@@ -119,7 +120,7 @@ def state_the_day(run: Run) -> str:
     today = clock.shanghai_day(clock.now()).isoformat()
     run.statement = client.operator(run.cloud, run.outputs).call("GET", f"/console/settlement/{today}")
     if any(amount["amount_minor"] for amount in run.statement["trial_balance"]):
-        raise Failed("the trial balance is not 0: " + "; ".join(shop.statement_lines(run.statement)))
+        raise Failed("the trial balance is not 0: " + "; ".join(orders.statement_lines(run.statement)))
     return f"{today} in Shanghai, trial balance 0"
 
 
@@ -143,7 +144,7 @@ def start() -> None:
         with _progress(f"[{number}/{len(STEPS)}] {title}", lambda: run.doing) as done:
             done(step(run))
     (HOME / "outputs.json").write_text(json.dumps(run.outputs, indent=2, ensure_ascii=False) + "\n")
-    print("\n" + "\n".join(shop.statement_lines(run.statement)))
+    print("\n" + "\n".join(orders.statement_lines(run.statement)))
     print(f"\nKaquan is ready after {time.monotonic() - began:.1f} s\n")
     print(f"  API       {run.outputs['api_url']}")
     print(f"  products  {run.outputs['api_url']}/products")

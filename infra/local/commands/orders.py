@@ -1,0 +1,97 @@
+"""Orders and the day's results."""
+
+import time
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import Any
+
+from infra.local.client import Shop, money
+from infra.local.commands import terminal
+from infra.local.commands.terminal import Command, part
+from infra.local.commands.trace import card_table
+from shared.kernel import clock
+
+SETTLED = ("delivered", "partly_delivered", "refunded", "expired", "cancelled")
+
+
+def add(command: Command) -> None:
+    buy = command("buy", _buy, "buy cards yourself, on their pay page")
+    buy.add_argument("sku")
+    buy.add_argument("quantity", type=int, nargs="?", default=1)
+    command("order", _order, "show one order, with its cards masked").add_argument("order", help="such as ord_…")
+    refund = command("refund", _refund, "give the money of a delivered order back")
+    refund.add_argument("order", help="such as ord_…")
+    refund.add_argument("--note", default="operator", help="why")
+    statement = command("statement", _statement, "a day's results, so far or closed")
+    statement.add_argument("day", type=terminal.a_day, nargs="?", help="such as 2026-11-21")
+
+
+def statement_lines(statement: Mapping[str, Any]) -> list[str]:
+    """A day on a terminal, readable at a glance."""
+    state = "closed" if statement["closed_at"] else "so far"
+    lines = [f"  {statement['day']}, Shanghai time, {state}"]
+    lines += [f"  {'SKU':<8}{'units':>6}{'sales':>12}{'refunds':>12}{'fees':>10}{'cost':>12}{'profit':>12}"]
+    for row in [*statement["rows"], *(total | {"sku": "total"} for total in statement["totals"])]:
+        figures = [money(row[name]) for name in ("sales", "refunds", "fees", "cost", "profit")]
+        lines.append(
+            f"  {row['sku'] or 'other':<8}{row['units']:>6}"
+            + "".join(f"{figure:>{width}}" for figure, width in zip(figures, (12, 12, 10, 12, 12), strict=True))
+        )
+    lines += [
+        f"  in transit  {one['account']:<24}{money(one['net']):>14}"
+        for one in statement["in_transit"]
+        if one["net"]["amount_minor"]
+    ]
+    balance = ", ".join(money(amount) for amount in statement["trial_balance"]) or "nothing posted"
+    return [*lines, f"  trial balance {balance}"]
+
+
+def _buy(shop: Shop, wanted: Namespace) -> None:
+    """Place an order that a person pays in a browser, and say what becomes of it."""
+    shop = Shop(shop.api_url)  # a buyer is nobody here
+    placed = shop.place(wanted.sku, wanted.quantity)
+    order, proof, status = f"/orders/{placed['order_id']}", placed["access_token"], placed["status"]
+    print(f"{placed['order_id']} for {money(placed['total'])}. Open this and choose what happens:\n")
+    print(
+        f"  {placed['payment']['redirect_url']}\n\nwaiting for it; Ctrl-C ends the waiting, not the order", flush=True
+    )
+    while status not in SETTLED:
+        time.sleep(1)
+        before, status = status, shop.call("GET", order, bearer=proof)["status"]
+        if status != before:
+            hint = "; `reviews` lists it for a person to decide" if status == "review" else ""
+            print(f"  {status}{hint}", flush=True)
+    if status in ("delivered", "partly_delivered"):
+        for card in shop.call("POST", f"{order}/reveal", bearer=proof)["cards"]:
+            print("  " + "  ".join(filter(None, (card["sku"], card["number"], card["code"]))))
+
+
+def _order(shop: Shop, wanted: Namespace) -> None:
+    path = f"/console/orders/{part(wanted.order)}"
+    order = shop.call("GET", path)
+    placed = terminal.at(order["placed_at"])
+    print(f"{order['order_id']}: {order['status']}, {money(order['total'])}, {order['contact']}, {placed}")
+    for line in order["lines"]:
+        print(f"  {line['quantity']} × {line['sku']} {line['title']}  {money(line['amount'])}  {line['state']}")
+    for name, said in (
+        ("why", ", ".join(order["reasons"])),
+        ("review", order["review_id"]),
+        ("refund", order["refund_id"]),
+    ):
+        if said:
+            print(f"  {name}: {said}")
+    if found := list(terminal.pages(shop, f"{path}/cards", "cards")):
+        print(card_table({**card, "order_id": ""} for card in found))
+
+
+def _refund(shop: Shop, wanted: Namespace) -> None:
+    refund = shop.call("POST", f"/console/orders/{part(wanted.order)}/refunds", {"reason": wanted.note})
+    print(f"{refund['refund_id']}: {money(refund['amount'])} {refund['state']}")
+
+
+def _statement(shop: Shop, wanted: Namespace) -> None:
+    today = clock.shanghai_day(clock.now()).isoformat()
+    statement = shop.call("GET", f"/console/settlement/{wanted.day or today}")
+    print("\n".join(statement_lines(statement)))
+    for url in filter(None, (statement["csv_url"], statement["xlsx_url"])):
+        print(f"\n  for five minutes at {url}")

@@ -1,0 +1,88 @@
+"""What waits for a person: reviews, exports and destructions to be decided, tasks to be done."""
+
+from argparse import Namespace
+from datetime import datetime
+
+from infra.local.background import Failed
+from infra.local.client import Shop, money
+from infra.local.commands import terminal, vault
+from infra.local.commands.terminal import Command, part
+from shared.kernel import clock
+
+TASKS = {
+    "order_stuck": "an order that nothing moves; it is tried again once a day, or `refund` it",
+    "refund_failed": "the provider refused a refund: pay it yourself, then `paid-by-hand`",
+    "refund_stuck": "the provider does not say what became of a refund; it is asked on and on",
+    "job_stuck": "an import, a recall or a change of keys does not get on; it is tried again",
+    "low_stock": "a SKU is low: `import-cards`, or `terms` to be told later",
+    "near_expiry": "cards will expire soon (`near-expiry`): sell them cheaper, or give them back",
+    "make_good": "a recalled card could be neither replaced nor refunded: settle it with its buyer",
+    "recall_done": "a recall has ended: look at what it has come to with `recalls`",
+}
+
+
+def add(command: Command) -> None:
+    command("reviews", _reviews, "list the doubtful orders that wait for a person")
+    for decision, meaning in (
+        ("approve", "let a doubtful order, an export or the destruction of a lot go on"),
+        ("refuse", "send a doubtful order's money back, or stop an export or a destruction"),
+    ):
+        decide = command(decision, _decide, meaning)
+        decide.add_argument("what", help="rev_…, exp_… or job_…, as it was shown to you")
+        decide.add_argument("--note", default="", help="of a review: why")
+    command("tasks", _tasks, "list what else needs a person")
+    done = command("done", _done, "say that you have dealt with a task")
+    done.add_argument("task", help="as `tasks` shows it")
+    done.add_argument("--note", required=True, help="what you did")
+    by_hand = command("paid-by-hand", _paid_by_hand, "record that you paid a refund which the provider refused")
+    by_hand.add_argument("refund", help="such as ref_…")
+    by_hand.add_argument("--note", required=True, help="how you paid it")
+
+
+def _reviews(shop: Shop, _: Namespace) -> None:
+    waiting = shop.call("GET", "/console/reviews")["reviews"]
+    for one in waiting:
+        due = datetime.fromisoformat(one["due_at"]).astimezone(clock.SHANGHAI)
+        why = ", ".join(f"{reason['zh']} / {reason['en']}" for reason in one["reasons"])
+        print(f"{one['review_id']}  {one['order_id']}  {why}; refunded at {due:%H:%M} if nobody decides")
+    if not waiting:
+        print("no order waits for a person")
+
+
+def _decide(shop: Shop, wanted: Namespace) -> None:
+    kind, approved = wanted.what.partition("_")[0], wanted.command == "approve"
+    if kind not in ("rev", "exp", "job"):
+        raise Failed(
+            f"{wanted.what} is nothing to decide: rev_… (`reviews`), exp_… (`exports`) or job_… (`destroy-lot`)"
+        )
+    if kind != "rev" and wanted.note:
+        raise Failed("only a review takes a note")
+    if kind == "rev":
+        decided = shop.call("POST", f"/console/reviews/{part(wanted.what)}/{wanted.command}", {"note": wanted.note})
+        print(f"{decided['order_id']}: {decided['state']}")
+    elif approved:
+        (vault.approve_export if kind == "exp" else vault.approve_destruction)(shop, wanted.what)
+    else:
+        group = "exports" if kind == "exp" else "destructions"
+        shop.call("POST", f"/console/{group}/{part(wanted.what)}/refuse")
+        print(f"{wanted.what} refused: nothing has happened")
+
+
+def _tasks(shop: Shop, _: Namespace) -> None:
+    waiting = shop.call("GET", "/console/tasks")["tasks"]
+    for task in waiting:
+        about = f" [{task['about']}]" if task["about"] not in ("", "-") else ""
+        print(
+            f"{task['task_id']}  since {terminal.at(task['opened_at'])}: {TASKS.get(task['kind'], task['kind'])}{about}"
+        )
+    print("`done TASK --note WHAT` when you have dealt with one" if waiting else "no task waits for you")
+
+
+def _done(shop: Shop, wanted: Namespace) -> None:
+    shop.call("POST", f"/console/tasks/{part(wanted.task)}/close", {"note": wanted.note})
+    print("done")
+
+
+def _paid_by_hand(shop: Shop, wanted: Namespace) -> None:
+    refund = shop.call("POST", f"/console/refunds/{part(wanted.refund)}/paid-by-hand", {"note": wanted.note})
+    print(f"{refund['refund_id']}: {money(refund['amount'])} {refund['state']}")
