@@ -66,7 +66,7 @@ def record(
         )
         for card_id in card_ids
     ]
-    if len(looks) == 1:
+    if len(looks) == 1 and not export_id:
         looks[0].save()
         return
     with View.batch_write() as batch:

@@ -38,7 +38,9 @@ COLUMNS = ("card_id", "sku", "number", "code", "expires_on", "state", "lot_id")
 def run(job: Job, now: datetime) -> None:
     """Make the file of an approved export. Taken up again, it exports the same cards, and writes the same looks."""
     export_id = str(job.job_id)
-    wanted = _counted(job, now) if not job.cursor else _listed(export_id)
+    if not job.cursor:
+        _count(job, now)
+    wanted = _listed(export_id)
     looked_at = clock.parse(str(job.started_at))
     rows: list[tuple[Card, Secret]] = []
     for start in range(0, len(wanted), CHUNK):
@@ -66,8 +68,8 @@ def forget(job: Job) -> None:
     jobs.forgotten(job)
 
 
-def _counted(job: Job, now: datetime) -> list[str]:
-    """The cards, written down and counted against the asker's day in the step that begins the work."""
+def _count(job: Job, now: datetime) -> None:
+    """Write down which cards they are, and count them against the asker's day in the step that begins the work."""
     wanted = sorted(_matching(job.spec))
     if not wanted:
         raise Failed("no_cards")
@@ -85,7 +87,6 @@ def _counted(job: Job, now: datetime) -> list[str]:
             raise Failed("export_limit") from None
         raise
     job.counts = counts
-    return wanted
 
 
 def _matching(spec: dict[str, Any]) -> Iterator[str]:
