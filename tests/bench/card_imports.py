@@ -131,11 +131,11 @@ def _checked(file: bytes) -> tuple[str, float]:
     """Seconds that the check of an upload takes."""
     from shared.jobs.contract import CreateImport, ImportOptions
     from shared.kernel import clock, passing
-    from shared.steps import bulk_jobs, imports
+    from shared.steps import bulk_jobs, import_files, imports
 
     wanted = CreateImport(kind="cards", sku="G020", file_name="bench.txt", options=ImportOptions(supplier="bench"))
     job_id = imports.create(wanted, "", _operator(), clock.now()).job_id
-    passing.put(imports.upload_name(job_id), file)
+    passing.put(import_files.upload_name(job_id), file)
     del file
     imports.check(job_id, _operator(), clock.now())
     began = time.perf_counter()
