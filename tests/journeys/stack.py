@@ -333,11 +333,11 @@ class Stack:
         return list(found.values())
 
     @contextmanager
-    def impatient(self, seconds: int = 1) -> Iterator[None]:
-        """Failed messages come again after a second, where the template waits for three minutes."""
+    def impatient(self, seconds: int = 1, queues: Sequence[str] = WORKERS) -> Iterator[None]:
+        """Failed messages come again after a second, where the template waits for minutes."""
         sqs = self.client("sqs")
         before = {}
-        for name in WORKERS:
+        for name in queues:
             url = self.queue_url(name)
             known = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])
             before[url] = known["Attributes"]["VisibilityTimeout"]

@@ -19,12 +19,12 @@ from tests.journeys.stack import Stack, at_once, wait_for
 from tests.journeys.test_levels import night_after
 from tests.journeys.weather import Fault
 
-JOBS = 4  # at once
+JOBS = 3  # at once
 
 
 @pytest.fixture(autouse=True)
 def impatient(stack: Stack) -> Iterator[None]:
-    with stack.impatient(2):
+    with stack.impatient(2, ("bulk-jobs", "vault-keeping")):
         yield
 
 
@@ -39,7 +39,7 @@ def deaths(stack: Stack, function: str, least: int, most: int, about: str = "") 
         assert not faults[-1].struck, f"{function} still dies after {most} writes"
 
 
-def all_come_to(stack: Stack, state: str, jobs: list[str], seconds: float = 90) -> None:
+def all_come_to(stack: Stack, state: str, jobs: list[str], seconds: float = 150) -> None:
     """Wait for these jobs; what came too often to be sent again by its queue is sent again by the owner of time."""
 
     def there() -> bool:
