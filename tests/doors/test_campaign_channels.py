@@ -103,4 +103,14 @@ def test_channels_sell_one_pool_out_within_their_quotas_and_touch_nothing_that_i
         assert left[f"{SKU}#0"] == 0
         assert left.total() == safety or sold["douyin"] == quotas["douyin"]
         assert crowd.said.keys() <= {"out_of_stock", "quota_used_up", "order_not_open", "busy"}
-        assert crowd.said["quota_used_up"] > 0
+
+        crowd.stock(SKU, sum(quotas.values()))
+        crowd.said.clear()
+        for name, quota in quotas.items():
+            for _ in range(quota + 1 - sold[name]):
+                sellers[name].sell(1, "confirm")
+        crowd.settle()
+        sold = Counter(card["channel"] for card in crowd.table("cards") if card["state"] == "sold")
+        assert {name: sold[name] for name in quotas} == quotas
+        assert crowd.said == {"quota_used_up": 2}, "there were cards enough, and each asked for one too many"
+        assert crowd.wrong() == []
