@@ -88,7 +88,7 @@ def ask(wanted: AskRecall, by: str, now: datetime) -> RecallView:
         job = jobs.job_of(recall_id, PREFIX)
         if job.state == JobState.DONE:
             with suppress(Lost):  # somebody else has asked for it at the same moment
-                jobs.move(job, JobState.RUNNING, now)
+                jobs.move(job, JobState.RUNNING, now, counts={**job.counts, "before": _done(job.counts)})
     return show(recall_id)
 
 
@@ -178,8 +178,6 @@ class _Worker:
         return str(self.job.job_id)
 
     def run(self) -> None:
-        if not self.job.cursor:
-            self.counts["before"] = _done(self.counts)
         found = sorted(_lots_of(self.job.spec["target"]))
         for lot_id in found:  # from here on no import adds to them, and no replacement is taken from them
             lot_records.recall(lot_id, self.recall_id)

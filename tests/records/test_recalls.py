@@ -10,8 +10,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 from random import Random
+from typing import Any
 
 import pytest
+from botocore.client import BaseClient
 
 from shared.inventory import lots
 from shared.inventory import records as inventory
@@ -91,6 +93,7 @@ def test_asked_for_again_it_changes_nothing() -> None:
 
     asked = ask(lot_id=bad, reason="asked by another")
     assert (asked.recall_id, asked.state, asked.reason) == (first.recall_id, "running", "bad codes")
+    assert asked.cards_per_second == 0  # of this run, which has not begun
     again = run(asked.recall_id)
 
     figures = {"frozen", "held", "sold", "replaced", "refunded", "for_a_person", "skipped", "claimed", "state"}
@@ -337,6 +340,34 @@ def test_a_recall_survives_a_death_after_every_write() -> None:
         assert balance("refunds_due") == -nth * recalled.PRICE
         assert tasks() == {"recall_done": nth, "make_good": nth}
     assert nth > 14
+
+
+@pytest.mark.parametrize("move", ["claimed", "released"])
+def test_a_held_card_that_moves_while_it_is_being_marked_is_dealt_with_as_what_it_has_become(
+    monkeypatch: pytest.MonkeyPatch, move: str
+) -> None:
+    bad, [card] = lot_of(1)
+    lot_of(1, "other")
+    order_id = ids.new("ord", clock.now())
+    with Transaction() as tx:
+        inventory.hold(tx, card, recalled.SKU, order_id, "shop")
+    recall_id = ask(lot_id=bad).recall_id
+    original, overtaken = BaseClient._make_api_call, []
+
+    def overtake(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
+        if operation == "TransactWriteItems" and not overtaken:
+            overtaken.append(True)
+            if move == "claimed":
+                sell([card], order_id=order_id, held=True)
+            else:
+                with Transaction() as tx:
+                    inventory.release(tx, card, order_id)
+        return original(client, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", overtake)
+    done = run(recall_id)
+    assert (done.state, done.held) == ("done", 0)
+    assert (done.sold, done.replaced, done.frozen) == ((1, 1, 0) if move == "claimed" else (0, 0, 1))
 
 
 def test_nothing_bad_is_sold_any_more_however_many_are_selling() -> None:
