@@ -109,7 +109,7 @@ def list_lot_cards(lot_id: str, query: LotCardsQuery) -> TracedCards:
 
 
 @app.route("/console/buyers/search", methods=["POST"])
-@answers(BuyersOrders, takes=FindBuyer, permission=may("cards.read"), refusals=(NoContact,))
+@answers(BuyersOrders, takes=FindBuyer, permission=may("buyers.find"), refusals=(NoContact,))
 def find_buyer(body: FindBuyer, caller: Caller) -> BuyersOrders:
     """Find what a phone number or an e-mail address has ordered, and which cards it got."""
     return trace.buyer(body, caller.name)
