@@ -32,6 +32,10 @@ class Refused(Failed):
         self.status, self.problem = status, problem
 
 
+class Waiting(Failed):
+    """Nothing moves just now; it goes on by itself."""
+
+
 @dataclass(frozen=True)
 class Shop:
     """One deployment's API; `bearer` is an operator's token, or an order's."""
@@ -86,16 +90,17 @@ class Shop:
         states: Sequence[str],
         watch: Watch,
         moves: Sequence[str] = ("counts",),
+        patience: float = 90,
     ) -> dict[str, Any]:
-        """The job once it has left these states; Failed where nothing of `moves` has moved for a minute and a half."""
+        """The job once it has left these states; Waiting where nothing of `moves` has moved for so many seconds."""
         seen, moved_at = None, time.monotonic()
         while view["state"] in states:
             watch(view)
             if (now := [view[name] for name in moves]) != seen:
                 seen, moved_at = now, time.monotonic()
-            if time.monotonic() > moved_at + 90:
-                raise Failed(
-                    f"nothing has moved for a minute and a half: {path.rpartition('/')[2]} is tried again by itself;"
+            if time.monotonic() > moved_at + patience:
+                raise Waiting(
+                    f"nothing has moved for {patience:.0f} s: {path.rpartition('/')[2]} is tried again by itself;"
                     " look at it later, or read .local/cloud/cloud.log"
                 )
             time.sleep(0.2)

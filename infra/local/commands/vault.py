@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.background import Failed
-from infra.local.client import Shop
+from infra.local.client import Shop, Waiting
 from infra.local.commands import terminal
 from infra.local.commands.terminal import Command, cards, part, table, watching
 from infra.local.commands.trace import LISTED, look_table
 
+PATIENCE = 8  # seconds without news: then a change of keys waits for its time, and a person need not
 KEYS = {"lot_key": "a new key for a lot", "wrapping": "all keys wrapped anew", "pepper": "new fingerprints"}
 
 
@@ -150,7 +151,12 @@ def _keys(shop: Shop, wanted: Namespace) -> None:
 def _wait(shop: Shop, view: dict[str, Any]) -> None:
     path = f"/console/keys/rotations/{view['job_id']}"
     try:
-        view = shop.watched(path, view, ("running",), watching(_line))
+        view = shop.watched(path, view, ("running",), watching(_line), patience=PATIENCE)
+    except Waiting:
+        terminal.clear()
+        print(f"{_line(shop.call('GET', path))}\n  it waits some minutes, until every process has seen the new keys")
+        print(f"  (or until an order lets go of a card), and goes on by itself: `keys {view['job_id']}` shows it")
+        return
     except KeyboardInterrupt:
         print(f"\nit goes on without you: `keys {view['job_id']}` shows it")
         raise

@@ -1,0 +1,323 @@
+"""What an operator types and reads: the commands, over HTTP, against a whole shop in one process."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import boto3
+import openpyxl
+import pytest
+import pyzipper
+
+from infra.local import shop as commands
+from infra.local.background import wait_until
+from infra.local.client import Shop as Desk
+from shared.kernel import aws
+from tests.doors.conftest import new_shop
+from tests.shop import Answer, Shop
+
+ROLES = {"owner": "owner", "bea": "owner", "operator": "operator", "auditor": "auditor", "support": "support"}
+
+
+@contextmanager
+def served(shop: Shop) -> Iterator[str]:
+    """The shop's API over HTTP. A bearer is a login's name, or an order's token; what a request moves is played."""
+
+    class Api(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(None)
+
+        def do_POST(self) -> None:
+            self._answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode() or None)
+
+        def _answer(self, body: str | None) -> None:
+            bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
+            proof = {"groups": ROLES[bearer], "operator": bearer} if bearer in ROLES else {"token": bearer}
+            headers = {name: value for name, value in self.headers.items() if name != "Authorization"}
+            answer: Answer = shop.call(self.command, self.path, body, **proof, **headers)
+            shop.pump()
+            text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
+            self.send_response(answer.status)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Api)
+    Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@dataclass
+class Terminal:
+    """A person at a terminal: `says` is answered, `reads` is everything that stands there after a command."""
+
+    shop: Shop
+    url: str
+    capture: pytest.CaptureFixture[str]
+    patch: pytest.MonkeyPatch
+
+    def __call__(self, *words: str, says: str = "") -> str:
+        self.patch.setattr("builtins.input", lambda question: print(question) or says)
+        assert commands.main([*words], self._sign_in) == 0, self.capture.readouterr().err
+        return self.capture.readouterr().out
+
+    def refused(self, *words: str) -> str:
+        """What a command complains of."""
+        assert commands.main([*words], self._sign_in) == 1
+        return self.capture.readouterr().err
+
+    def _sign_in(self, login: str) -> Desk:
+        return Desk(self.url, login)
+
+
+Type = Callable[..., str]
+
+
+@pytest.fixture
+def terminal(
+    atomic_cloud: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Terminal]:
+    monkeypatch.chdir(tmp_path)
+    for waited in ("SETTLE_SECONDS", "KEYRING_SECONDS"):
+        monkeypatch.setenv(waited, "0")
+    for name, value in (("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")):
+        monkeypatch.setenv(name, value)  # the local cloud opens signed links of its own account only
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    aws.client.cache_clear()
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    with new_shop(tmp_path) as shop, served(shop) as url:
+        monkeypatch.setenv("PUBLIC_URL", url)  # where the provider notifies, and where refused rows are read
+        yield Terminal(shop, url, capsys, monkeypatch)
+
+
+def file(name: str, *codes: str) -> str:
+    Path(name).write_text("\n".join(codes))
+    return name
+
+
+def found(prefix: str, text: str) -> str:
+    """The first id of a kind in what was said."""
+    match = re.search(rf"{prefix}_[0-9a-z]{{26}}", text)
+    assert match, text
+    return match[0]
+
+
+def stocked(terminal: Terminal, *codes: str, **options: str) -> str:
+    """A lot with these codes."""
+    more = [word for name, value in options.items() for word in (f"--{name}", value)]
+    said = terminal("import-cards", file("cards.txt", *codes), "--sku", "V006", "--supplier", "acme", "--yes", *more)
+    return found("lot", said)
+
+
+def bought(terminal: Terminal) -> str:
+    """An order of one card, delivered."""
+    order = terminal.shop.placed("V006")
+    terminal.shop.provider.pay(order.url)
+    wait_until(lambda: terminal.shop.status(order) == "delivered", seconds=30, what="the order was delivered")
+    return order.order_id
+
+
+def test_cards_are_shown_masked_and_asked_about_before_they_come_in(terminal: Terminal) -> None:
+    cards = file("cards.txt", "TERM-CARD-0001", "TERM-CARD-0002", "TERM-CARD-0001", "# a remark")
+    said = terminal("import-cards", cards, "--sku", "V006", "--cost", "12.5", "--expires-on", "2099-12-31", says="n")
+    assert "4 lines: 2 new, 1 known before, 0 refused, 1 empty or remarks" in said
+    assert "••••0001" in said
+    assert "TERM-CARD" not in said
+    assert "¥12.50" in said
+    assert "2 × V006; together they cost ¥25.00" in said
+    assert "与本文件前面的一行重复" in said
+    assert "Take 2 cards in?" in said
+    assert said.endswith("cancelled: nothing was taken in\n")
+    assert "no card has ever been taken in" in terminal("stock")
+
+    said = terminal("import-cards", cards, "--sku", "V006", says="y")
+
+    assert "done: taken in: 2 of 3, 1 known before, 0 refused" in said
+    assert ": 2 cards" in said
+    assert re.search(r"available +held", terminal("stock", "V006"))
+    assert re.search(r"V006 +2 +0", terminal("stock"))
+    assert [line.split()[1] for line in terminal("imports").splitlines()[1:3]] == ["done", "cancelled"]
+
+
+def test_a_spreadsheet_comes_in_and_is_taken_back(terminal: Terminal) -> None:
+    book = openpyxl.Workbook()
+    for row in (("商品编码", "卡密", "成本"), ("V006", "SHEET-CARD-01", "9.9"), ("V006", "SHEET-CARD-02", "9.9")):
+        book.active.append(row)
+    book.save("cards.xlsx")
+    said = terminal("import-cards", "cards.xlsx", "--supplier", "acme", "--purchase", "P-7", "--yes")
+    assert "taken in: 2 of 2" in said
+    job = found("job", said)
+    assert "P-7" in terminal("lots", "--purchase", "P-7")
+
+    assert f"{job} undone: 2 cards taken back" in terminal("undo", job)
+
+    assert "undone: taken in: 2 of 2, 0 known before, 0 refused, 2 taken back" in terminal("import", job)
+
+
+def test_refused_rows_are_saved_mended_and_imported(terminal: Terminal) -> None:
+    said = terminal("import-cards", file("cards.txt", "MEND-CARD-0001", "=MEND-CARD-0002"), "--sku", "V006", "--yes")
+    job = found("job", said)
+    assert f"`refused {job} mend.csv`" in said
+
+    assert "1 refused rows" in terminal("refused", job, "mend.csv")
+
+    mend = Path("mend.csv")
+    assert mend.stat().st_mode & 0o077 == 0, "codes, for nobody else"
+    assert "is there already" in terminal.refused("refused", job, "mend.csv")
+    mend.write_text(mend.read_text("utf-8-sig").replace("'=MEND", "MEND"))
+    assert "taken in: 1 of 1" in terminal("import-cards", "mend.csv", "--yes")
+
+
+def test_what_cannot_be_done_is_said_in_a_sentence(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "cannot read none.txt: No such file" in terminal.refused("import-cards", "none.txt", "--yes")
+    assert "unknown_sku" in terminal.refused("import-cards", file("a.txt", "A"), "--sku", "NONE", "--yes")
+    assert "such as --sku G020" in terminal("import-cards", file("a.txt", "TERM-CARD-0001"), "--yes")
+    assert "404 not_found" in terminal.refused("lot", "lot_00000000000000000000000000")
+    assert "--from and --to" in terminal.refused("recall", "--supplier", "acme", "--reason", "bad batch", "--yes")
+    assert "is nothing to decide" in terminal.refused("approve", "ord_1")
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False)
+    assert "add --yes" in terminal.refused("import-cards", "a.txt")
+
+
+def test_terms_change_by_what_is_named_and_keep_the_rest(terminal: Terminal) -> None:
+    stocked(terminal, *(f"TERMS-CARD-{number:04}" for number in range(4)))
+    key = terminal("add-channel", "partner", "Partner Ltd.")
+    assert "shown this once" in key
+    assert "no limit" in terminal("terms", "V006")
+
+    terminal("terms", "V006", "--safety", "1", "--low", "9", "--quota", "partner=3")
+    said = terminal("terms", "V006", "--floor", "partner=2", "--min-days", "30", "--hide", "shop")
+
+    assert "never sold: 1 card, 1 lie aside" in said
+    assert "kept for partner: 2 cards, 2 lie aside" in said
+    assert "partner may take 3 cards in all" in said
+    assert "not sold through: shop" in said
+    assert "good for 30 days more" in said
+    assert "below 9" in terminal("stock", "--low")
+    said = terminal("terms", "V006", "--safety", "0", "--no-quota", "partner", "--show", "shop")
+    assert "never sold" not in said
+    assert "may take" not in said
+    assert "kept for partner: 2 cards" in said
+
+
+def test_a_channels_keys_are_exchanged(terminal: Terminal) -> None:
+    first = terminal("add-channel", "partner", "Partner Ltd.").split()[1]
+    second = terminal("add-key", "partner").split()[1]
+    assert {first, second} <= set(terminal("channels").split())
+
+    assert "revoked" in terminal("revoke-key", "partner", first)
+
+    listed = terminal("channels").split()
+    assert second in listed
+    assert first not in listed
+
+
+def test_a_card_is_followed_from_its_supplier_to_its_buyer(terminal: Terminal) -> None:
+    lot = stocked(terminal, "TRACE-CARD-0001", purchase="P-7")
+    order = bought(terminal)
+
+    said = terminal("lot", lot, "--cards")
+    card = found("crd", said)
+    assert re.search(r"available +held +sold +frozen", said)
+    assert order in said
+    assert "••••0001" in said
+    said = terminal("card", card)
+    assert "V006 ••••0001 sold" in said
+    assert "from acme, purchase P-7" in said
+    assert f"by {order} (delivered), through shop" in said
+    assert "nobody has looked at its code" in said
+
+    assert "TRACE-CARD-0001" in terminal("reveal", card, "--reason", "buyer says it fails", "--as", "support")
+
+    assert "buyer says it fails" in terminal("card", card)
+    assert card in terminal("views", "support")
+    said = terminal("buyer", "13800138000")
+    assert order in said
+    assert card in said
+    assert "has ordered nothing" in terminal("buyer", "nobody@example.com")
+    assert card in terminal("order", order)
+
+
+def test_a_bad_lot_is_recalled_by_one_command(terminal: Terminal) -> None:
+    lot = stocked(terminal, "BAD-CARD-0001", "BAD-CARD-0002")
+    order = bought(terminal)
+    assert "nothing was recalled" in terminal("recall", "--lot", lot, "--reason", "all used", says="n")
+
+    said = terminal("recall", "--lot", lot, "--reason", "all used", says="y")
+
+    assert "will never be sold" in said
+    assert "done: 1 frozen, 1 sold: " in said
+    recall = found("rcl", said)
+    assert recall in terminal("recalls")
+    said = terminal("recalls", recall)
+    assert order in said
+    assert "lot_id " + lot in said
+
+
+def test_codes_leave_by_two_people_and_are_opened_once(terminal: Terminal) -> None:
+    lot = stocked(terminal, "EXPORT-CARD-0001", "EXPORT-CARD-0002")
+    said = terminal("export", "--lot", lot, "--reason", "returned to the supplier")
+    export = found("exp", said)
+    assert "waits for another person" in said
+    assert "waits" in terminal("exports")
+
+    assert "done: 2 cards" in terminal("approve", export)
+    said = terminal("open-export", export)
+
+    password = said.splitlines()[0].partition(": ")[2]
+    with pyzipper.AESZipFile(f"{export}.zip") as archive:
+        archive.setpassword(password.encode())
+        text = archive.read(archive.namelist()[0]).decode()
+    assert "EXPORT-CARD-0001" in text
+    assert "export_opened" in terminal.refused("open-export", export, "again.zip")
+    assert "opened" in terminal("exports")
+
+
+def test_nobody_approves_what_he_asked_for(terminal: Terminal) -> None:
+    lot = stocked(terminal, "EXPORT-CARD-0001")
+    export = found("exp", terminal("export", "--lot", lot, "--reason", "to look at it", "--as", "owner"))
+    assert "own_request" in terminal.refused("approve", export)
+
+    assert "refused: nothing has happened" in terminal("refuse", export)
+
+
+def test_keys_are_exchanged_and_a_lot_is_destroyed_by_two_owners(terminal: Terminal) -> None:
+    lot = stocked(terminal, "KEYS-CARD-0001")
+    card = found("crd", terminal("lot", lot, "--cards"))
+    assert "done: a new key for a lot" in terminal("rotate-keys", "lot", lot)
+    assert "done: all keys wrapped anew" in terminal("rotate-keys", "wrapping")
+    said = terminal("rotate-keys", "pepper")
+    assert "done: new fingerprints" in said
+    terminal("retire-pepper", found("job", said))
+    assert "KEYS-CARD-0001" in terminal("reveal", card, "--reason", "still there?")
+
+    job = found("job", terminal("destroy-lot", lot, "--reason", "leaked"))
+    assert "own_request" in terminal.refused("approve", job)
+    assert "done: destruction" in terminal("approve", job, "--as", "bea")
+
+    assert "lot_destroyed" in terminal.refused("reveal", card, "--reason", "gone?")
+    assert "done" in terminal("keys", job)
+
+
+def test_every_command_says_what_it_does_and_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    text = commands.parser().format_help()
+    names = re.findall(r"^  ([a-z][a-z-]+)  +[a-z]", text, re.M)
+    assert len(names) > 40
+    for name in names:
+        with pytest.raises(SystemExit, match="0"):
+            commands.main([name, "--help"])
+        assert f"infra.local.shop {name}" in capsys.readouterr().out
