@@ -13,7 +13,7 @@ _READ = ("sku", "lot_id", "state", "channel", "shelf", "shelf_order")  # of a ca
 
 
 class Counted(NamedTuple):
-    """What a stocktake sees of a card; `place` is the shelf it lies on, `expires_on` sorts as text even if it is never."""
+    """What a stocktake sees of a card. `place` is the shelf it lies on; `expires_on` sorts as text, also for never."""
 
     sku: str
     lot_id: str
