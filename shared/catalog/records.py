@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from itertools import islice
@@ -89,19 +89,35 @@ def compare(wanted: Sequence[Sku]) -> Changes:
     return done
 
 
-def set_terms(sku: str, terms: Terms, now: datetime) -> None:
+def set_terms(sku: str, terms: Terms, now: datetime) -> Sku:
     """Store how a SKU's stock is shared out, or UnknownSku. Its version stays: no price rests on this."""
-    try:
-        records.update(
-            StoredSku(_key(sku)),
-            [
-                StoredSku.terms.set(json.dumps(asdict(terms), separators=(",", ":"))),
-                StoredSku.changed_at.set(clock.iso(now)),
-            ],
-            StoredSku.id.exists(),
-        )
-    except records.Lost:
-        raise UnknownSku(sku=sku) from None
+    return change_terms(sku, lambda _: terms, now)
+
+
+def change_terms(sku: str, change: Callable[[Terms], Terms], now: datetime) -> Sku:
+    """The same where the new terms follow from those that hold at this moment; Busy if others go on changing them."""
+    for _ in range(TRIES):
+        stored = next(iter(StoredSku.batch_get([_key(sku)], consistent_read=True)), None)
+        if stored is None:
+            raise UnknownSku(sku=sku)
+        found = _sku(stored)
+        terms = change(found.terms)
+        if terms == found.terms:
+            return found
+        same = StoredSku.terms == stored.terms if stored.terms else StoredSku.terms.does_not_exist()
+        try:
+            records.update(
+                StoredSku(_key(sku)),
+                [
+                    StoredSku.terms.set(json.dumps(asdict(terms), separators=(",", ":"))),
+                    StoredSku.changed_at.set(clock.iso(now)),
+                ],
+                same,
+            )
+        except records.Lost:
+            continue
+        return replace(found, terms=terms)
+    raise Busy
 
 
 def _save_chunk(wanted: Sequence[Sku], now: datetime) -> Changes:

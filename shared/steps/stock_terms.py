@@ -52,24 +52,10 @@ def set_terms(sku: str, wanted: SetTerms, by: str, now: datetime) -> TermsView:
 
     The same again finishes what a run that died left undone.
     """
-    found = _sku(sku)
-    _check(found, wanted)
-    # A channel that has no floor any more keeps its shelf, empty: cards that come back from holds may still lie there.
-    emptied = dict.fromkeys(found.terms.floors, 0)
-    terms = Terms(
-        safety=wanted.safety,
-        low=wanted.low,
-        min_days=wanted.min_days,
-        hold_percent=wanted.hold_percent,
-        floors={**emptied, **wanted.floors},
-        quotas=dict(wanted.quotas),
-        hidden=tuple(sorted(set(wanted.hidden))),
-    )
-    if terms != found.terms:
-        catalog.set_terms(sku, terms, now)
-        logger.info("terms set", sku=sku, by=by)
-    found = replace(found, terms=terms)
-    aside = keep_aside(found, terms, now)
+    _check(_sku(sku), wanted)
+    found = catalog.change_terms(sku, lambda before: _terms(wanted, before), now)
+    logger.info("terms set", sku=sku, by=by)
+    aside = keep_aside(found, found.terms, now)
     if _published(found) != _shown(found):
         catalogue_import.publish()
     return _view(found, aside)
@@ -99,6 +85,20 @@ def keep_aside(sku: Sku, terms: Terms, now: datetime) -> Aside:
     if moved:
         logger.info("cards set aside", sku=sku.sku, moved=moved, short=dict(short))
     return Aside({one.name: len(one.cards) for one in kept}, short)
+
+
+def _terms(wanted: SetTerms, before: Terms) -> Terms:
+    # A channel that has no floor any more keeps its shelf, empty: cards that come back from holds may still lie there.
+    emptied = dict.fromkeys(before.floors, 0)
+    return Terms(
+        safety=wanted.safety,
+        low=wanted.low,
+        min_days=wanted.min_days,
+        hold_percent=wanted.hold_percent,
+        floors={**emptied, **wanted.floors},
+        quotas=dict(wanted.quotas),
+        hidden=tuple(sorted(set(wanted.hidden))),
+    )
 
 
 def _carry_out(sku: Sku, moves: Mapping[str, str]) -> set[str]:

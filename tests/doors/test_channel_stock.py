@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.client import BaseClient
 
 from shared.channels import credentials
 from shared.inventory import records as inventory
@@ -45,6 +47,24 @@ def test_each_night_what_was_sold_of_the_cards_kept_back_is_filled_again(
 
     handler("stocktake")({"time": clock.iso(clock.now())}, CONTEXT)
     assert kept() == {shelf.aside(SKU, "taobao"): 3, f"{SKU}#0": 3}
+
+
+def test_terms_that_are_set_by_two_at_once_forget_no_shelf(
+    shop: Shop, taobao: Seller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.stock(codes=CODES[:3])
+    original, overtaken = BaseClient._make_api_call, []
+
+    def overtake(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
+        """Just before the first one's terms are written, a second one keeps cards back."""
+        if operation == "UpdateItem" and not overtaken:
+            overtaken.append(True)
+            assert terms(shop, floors={"taobao": 3}).body["kept"] == {"taobao": 3}
+        return original(client, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", overtake)
+    assert terms(shop, low=5).body["kept"] == {}
+    assert kept() == {f"{SKU}#0": 3}
 
 
 def test_an_import_fills_what_is_kept_back_before_it_says_that_it_is_done(shop: Shop, taobao: Seller) -> None:
