@@ -87,7 +87,7 @@ def test_no_money_is_on_its_way_and_the_trial_balance_is_zero(stack: Stack) -> N
 def test_every_card_that_came_is_somewhere(stack: Stack) -> None:
     assert books.wrong(stack) == []
     cards = stack.table("cards")
-    assert {card["state"] for card in cards} == {"available", "sold", "frozen", "expired", "void"}
+    assert {card["state"] for card in cards} <= {"available", "sold", "frozen", "expired", "void"}
     marks = stack.table("fingerprints")
     peppers = {mark["fingerprint"].split("#")[1] for mark in marks}
     of_card = Counter(mark["card_id"] for mark in marks)
@@ -115,7 +115,8 @@ def test_the_day_is_closed_once_and_does_not_change(stack: Stack) -> None:
     assert first["closed_at"] == second["closed_at"] is not None
     assert first["sha256"] == second["sha256"]
     assert [balance["amount_minor"] for balance in first["trial_balance"]] == [0]
-    assert first["entries"] == sum("legs" in item for item in stack.table("ledger"))
+    of_today = [item for item in stack.table("ledger") if "legs" in item and item["book"].startswith(today.isoformat())]
+    assert first["entries"] == len(of_today)
 
 
 # --- canaries --------------------------------------------------------------------------------------------------------
@@ -141,7 +142,7 @@ def test_no_code_and_no_contact_lies_anywhere_in_clear(stack: Stack) -> None:
     assert leaks == []
     assert {place.partition(" ")[0] for place in places} >= {"table", "object", "log", "file"}
     tables = {place.removeprefix(f"table kaquan-{stack.stage}-") for place in places if place.startswith("table ")}
-    assert tables >= {"cards", "channels", "fingerprints", "jobs", "ledger", "levels", "lots", "orders", "views"}
+    assert tables >= {"cards", "fingerprints", "jobs", "ledger", "levels", "lots", "orders", "views"}
     # The scan would find them: this is what a supplier's file looks like in a request that was logged.
     file = base64.b64encode("\n".join(sorted(stack.canaries.codes)).encode())
     assert any(CANARY.search(text) for text in readings(b'{"content": "' + file + b'"}'))
