@@ -30,7 +30,7 @@ PARTS = {
     "cost": "what it costs on AWS",
 }
 
-LEGEND = "The floor is the least a figure could be, found in the same run; the ratio is the value over its floor."
+LEGEND = "The floor is found in the same run: the best a figure could be, or what its text says; the ratio is over it."
 
 
 def measured(name: str, facts: Facts) -> Part:

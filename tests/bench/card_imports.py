@@ -12,7 +12,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,58 @@ def measure(_: Facts) -> Part:
 
 
 def _imported(rows: int, brought_between: int = 0) -> dict[str, float]:
-    """What a process of its own took for one import, as the last line of what it says tells."""
+    """What an import took: seconds of its check and of its run, transactions of its run, the most memory of a worker.
+
+    brought_between: one row in so many comes in by another file between the two.
+    """
+    codes = [f"BENCH-{uuid.uuid4().hex[:14].upper()}" for _ in range(rows)]
+    job_id, check = _checked(codes)
+    if brought_between:
+        other, _ = _checked(codes[::brought_between])
+        _run(other)
+    run = _run(job_id)
+    return {
+        "check": check["seconds"],
+        "run": run["seconds"],
+        "transactions": run["transactions"],
+        "peak_mb": max(check["peak_mb"], run["peak_mb"]),
+    }
+
+
+def _checked(codes: Sequence[str]) -> tuple[str, dict[str, float]]:
+    from shared.jobs.contract import CreateImport, ImportOptions
+    from shared.kernel import clock, passing
+    from shared.steps import import_files, imports
+
+    wanted = CreateImport(kind="cards", sku="G020", file_name="bench.txt", options=ImportOptions(supplier="bench"))
+    job_id = imports.create(wanted, "", _operator(), clock.now()).job_id
+    passing.put(import_files.upload_name(job_id), "\n".join(codes).encode())
+    imports.check(job_id, _operator(), clock.now())
+    return job_id, _worked_at(job_id)
+
+
+def _run(job_id: str) -> dict[str, float]:
+    from shared.jobs import records as jobs
+    from shared.kernel import clock
+    from shared.steps import imports
+
+    imports.run(job_id, _operator(), clock.now())
+    took = _worked_at(job_id)
+    job = jobs.job_of(job_id)
+    assert job.state == "done", (job.state, job.reason)
+    return took
+
+
+def _operator() -> Any:
+    from shared.kernel.http import Caller
+
+    return Caller("", name="ann", groups=frozenset({"operator"}))
+
+
+def _worked_at(job_id: str) -> dict[str, float]:
+    """What a worker in a process of its own took, as the last line of what it says tells."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.card_imports", str(rows), str(brought_between)],
+        [sys.executable, "-m", "tests.bench.card_imports", job_id],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -105,62 +155,22 @@ def _alike(card: dict[str, Any], fingerprint: dict[str, Any]) -> Iterator[dict[s
 # --- in a process of its own ---
 
 
-def _import(rows: int, brought_between: int) -> dict[str, float]:
-    from functools import partial
-
+def _work(job_id: str) -> dict[str, float]:
     import botocore.handlers
+
+    from shared.kernel import clock
+    from shared.steps import bulk_jobs
 
     calls: list[str] = []
     botocore.handlers.BUILTIN_HANDLERS += [("after-call", partial(_called, calls))]
-    codes = [f"BENCH-{uuid.uuid4().hex[:14].upper()}" for _ in range(rows)]
-    job_id, check = _checked("\n".join(codes).encode())
-    if brought_between:
-        other, _ = _checked("\n".join(codes[::brought_between]).encode())
-        _run(other)
-    del codes
-    calls.clear()
-    run = _run(job_id)
-    return {"check": check, "run": run, "peak_mb": _peak() / 1024, "transactions": calls.count("TransactWriteItems")}
+    began = time.perf_counter()
+    bulk_jobs.work({"job_id": job_id}, clock.now())
+    seconds = time.perf_counter() - began
+    return {"seconds": seconds, "peak_mb": _peak() / 1024, "transactions": calls.count("TransactWriteItems")}
 
 
 def _called(calls: list[str], model: Any, **_: Any) -> None:
     calls.append(str(model.name))
-
-
-def _checked(file: bytes) -> tuple[str, float]:
-    """Seconds that the check of an upload takes."""
-    from shared.jobs.contract import CreateImport, ImportOptions
-    from shared.kernel import clock, passing
-    from shared.steps import bulk_jobs, import_files, imports
-
-    wanted = CreateImport(kind="cards", sku="G020", file_name="bench.txt", options=ImportOptions(supplier="bench"))
-    job_id = imports.create(wanted, "", _operator(), clock.now()).job_id
-    passing.put(import_files.upload_name(job_id), file)
-    del file
-    imports.check(job_id, _operator(), clock.now())
-    began = time.perf_counter()
-    bulk_jobs.work({"job_id": job_id}, clock.now())
-    return job_id, time.perf_counter() - began
-
-
-def _run(job_id: str) -> float:
-    from shared.jobs import records as jobs
-    from shared.kernel import clock
-    from shared.steps import bulk_jobs, imports
-
-    imports.run(job_id, _operator(), clock.now())
-    began = time.perf_counter()
-    bulk_jobs.work({"job_id": job_id}, clock.now())
-    seconds = time.perf_counter() - began
-    job = jobs.job_of(job_id)
-    assert job.state == "done", (job.state, job.reason)
-    return seconds
-
-
-def _operator() -> Any:
-    from shared.kernel.http import Caller
-
-    return Caller("", name="ann", groups=frozenset({"operator"}))
 
 
 def _peak() -> int:
@@ -170,4 +180,4 @@ def _peak() -> int:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_import(int(sys.argv[1]), int(sys.argv[2]))))
+    print(json.dumps(_work(sys.argv[1])))
