@@ -110,7 +110,7 @@ def lot_key(job: Job, now: datetime) -> None:
 
 def _exchange(job: Job, lot_id: str, now: datetime) -> None:
     """Give the lot its new key, or take up an exchange that was left unfinished."""
-    walk = _Walk(clock.iso(now + timedelta(seconds=keyring.max_age())))
+    walk = _Walk(clock.iso(_everywhere(now)))
     for _ in range(ATTEMPTS):
         lot = lot_records.lot_of(lot_id)
         if lot.state in {LotState.DESTROYING, LotState.DESTROYED}:
@@ -251,7 +251,7 @@ def _add_pepper(job: Job, now: datetime) -> None:
     if newest == peppers.current:
         keyring.change(PEPPER, peppers.added())
         newest = max(keyring.fresh(PEPPER).numbers, key=int)
-    known = now + timedelta(seconds=keyring.max_age())
+    known = _everywhere(now)
     job_cursor = _Peppers(peppers.current, newest, clock.iso(known)).cursor
     jobs.advance_alone(job, now, cursor=job_cursor, counts={"cards": 0, "unreadable": 0})
 
@@ -332,7 +332,7 @@ def destruction(job: Job, now: datetime) -> None:
     """Write off what is unsold; wait for what orders hold; then forget the keys. Fingerprints refuse duplicates on."""
     lot_id = str(job.spec["lot_id"])
     if not job.cursor:
-        walk = _Walk(clock.iso(now + timedelta(seconds=keyring.max_age())))
+        walk = _Walk(clock.iso(_everywhere(now)))
 
         def give_up(tx: Transaction) -> None:
             lot_records.give_up(tx, lot_id)
@@ -395,6 +395,11 @@ def _write_off(cards: Sequence[Card], job: Job, lot_id: str) -> None:
 
 
 # What they share
+
+
+def _everywhere(now: datetime) -> datetime:
+    """When every process knows what is written now, and has finished what it began without knowing it."""
+    return now + 1.2 * timedelta(seconds=keyring.max_age())
 
 
 def _persistently(write: Callable[[Transaction], None]) -> None:
