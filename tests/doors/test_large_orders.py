@@ -36,8 +36,8 @@ def big(atomic_cloud: None, tmp_path: Path) -> Iterator[Crowd]:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five cards are a large order, so that each of its writes can be the last."""
-    monkeypatch.setattr(orders, "PIECES_MAX", 4)
+    """Three cards are a large order, so that each of its writes can be the last."""
+    monkeypatch.setattr(orders, "PIECES_MAX", 3)
     monkeypatch.setattr(orders, "CHUNK", 2)
     monkeypatch.setattr(orders, "MADE_CHUNK", 2)
 
@@ -197,7 +197,7 @@ def stocked(shop: Shop, count: int, name: str) -> None:
 
 
 def let_time_pass(shop: Shop) -> None:
-    for _ in range(4):
+    for _ in range(3):
         retried(lambda: shop.deadlines(datetime.now(UTC) + LATER))
         shop.pump()
 
@@ -205,32 +205,32 @@ def let_time_pass(shop: Shop) -> None:
 @pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("again", [retried, abandoned], ids=["retried", "left-to-the-deadlines"])
 def test_placing_a_large_order_survives_a_death_after_every_write(shop: Shop, again: Callable[[Step], Any]) -> None:
-    stocked(shop, 5, "PLACING")
+    stocked(shop, 3, "PLACING")
     nth, died = 0, True
     while died:
         nth += 1
         ref, phone = f"{nth:032}", f"138{nth:08}"
         with dying_after(nth) as seen:
-            answer = again(lambda: ask(shop, (SKU, 5), (MADE, 3), ref=ref, phone=phone))  # noqa: B023  # called at once
+            answer = again(lambda: ask(shop, (SKU, 3), (MADE, 2), ref=ref, phone=phone))  # noqa: B023  # called at once
         died = len(seen) >= nth
         shop.deadlines(datetime.now(UTC) + timedelta(minutes=1, seconds=1))
         if answer is not None:
             order = as_placed(answer)
             assert shop.status(order) == "placed", f"after write {nth}"
-            assert states() == {"held": 5}
+            assert states() == {"held": 3}
             shop.call("POST", f"/orders/{order.order_id}/cancel", token=order.token)
         [status] = {str(head.status) for head in heads(phone)}
         if status == "placed":  # it died with the answer on its lips
             shop.deadlines(datetime.now(UTC) + timedelta(minutes=16))
-        assert states() == {"available": 5}, f"after write {nth}, a {seen[nth - 1] if died else 'none'}"
+        assert states() == {"available": 3}, f"after write {nth}, a {seen[nth - 1] if died else 'none'}"
         assert parts("cards#") == 0
         if answer is None:
-            repeated = ask(shop, (SKU, 5), (MADE, 3), ref=ref, phone=phone)
+            repeated = ask(shop, (SKU, 3), (MADE, 2), ref=ref, phone=phone)
             assert repeated.status == 201
             if repeated.body["status"] == "placed":
                 path = f"/orders/{repeated.body['order_id']}/cancel"
                 assert shop.call("POST", path, token=repeated.body["access_token"]).status == 200
-    assert nth > 5
+    assert nth > 4
 
 
 def heads(phone: str) -> list[orders.Head]:
@@ -245,8 +245,8 @@ def test_delivering_a_large_order_survives_a_death_after_every_write(shop: Shop,
     shop.invoke, nth, died = invoke, 0, True
     while died:
         nth += 1
-        stocked(shop, 5, f"DELIVERING-{nth:03}")
-        order = as_placed(ask(shop, (SKU, 5), (MADE, 3), phone=f"138{nth:08}"))
+        stocked(shop, 3, f"DELIVERING-{nth:03}")
+        order = as_placed(ask(shop, (SKU, 3), (MADE, 2), phone=f"138{nth:08}"))
         shop.pay(order)
         with dying_after(nth) as seen:
             shop.pump()
@@ -254,9 +254,9 @@ def test_delivering_a_large_order_survives_a_death_after_every_write(shop: Shop,
             answer = retried(lambda: shop.reveal(order))  # noqa: B023  # called at once
         died = len(seen) >= nth
         assert shop.status(order) == "delivered", f"after write {nth}, a {seen[nth - 1]}"
-        assert len({card["code"] for card in answer.body["cards"]}) == 8
+        assert len({card["code"] for card in answer.body["cards"]}) == 5
         assert entries(order.order_id) == ["delivery", "payment"], f"after write {nth}"
-        assert states() == {"sold": 8 * nth}
+        assert states() == {"sold": 5 * nth}
     assert nth > 10
     balanced()
 
@@ -264,7 +264,7 @@ def test_delivering_a_large_order_survives_a_death_after_every_write(shop: Shop,
 @pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("how", ["cancel", "expire", "refuse"])
 def test_ending_a_large_order_survives_a_death_after_every_write(shop: Shop, how: str) -> None:
-    stocked(shop, 5, "ENDING")
+    stocked(shop, 3, "ENDING")
     shop.invoke, nth, died = abandoned, 0, True
     while died:
         nth += 1
@@ -272,7 +272,7 @@ def test_ending_a_large_order_survives_a_death_after_every_write(shop: Shop, how
         if how == "refuse":
             deny = {"kind": "phone", "value": phone, "verdict": "deny", "reason": "test", "days": 3}
             assert shop.call("POST", "/console/lists", deny, groups="owner").status == 201
-        order = as_placed(ask(shop, (SKU, 5), phone=phone))
+        order = as_placed(ask(shop, (SKU, 3), phone=phone))
         if how == "refuse":
             shop.pay(order)
         with dying_after(nth) as seen:
@@ -287,7 +287,7 @@ def test_ending_a_large_order_survives_a_death_after_every_write(shop: Shop, how
             shop.deadlines(datetime.now(UTC) + timedelta(minutes=20))
         died = len(seen) >= nth
         assert shop.status(order) == {"cancel": "cancelled", "expire": "expired", "refuse": "refunded"}[how]
-        assert states() == {"available": 5}, f"after write {nth}, a {seen[nth - 1] if died else 'none'}"
+        assert states() == {"available": 3}, f"after write {nth}, a {seen[nth - 1] if died else 'none'}"
         assert parts("cards#") == 0
     assert nth > 3
     balanced()
