@@ -153,6 +153,7 @@ def start() -> None:
     for login in run.outputs["logins"]:
         print(f"  {login['role']:<9} {login['username']:<22} {login['password']}")
     print(f"\n  To buy a card yourself, say: .venv/bin/python -m infra.local.shop buy {FIRST_SOLD}")
+    print("  All that an operator can do: .venv/bin/python -m infra.local.shop --help")
     print("  All this is in .local/outputs.json. `make stop` keeps the state, `make reset` forgets it.")
 
 

@@ -2,7 +2,7 @@
 
 import urllib.request
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ HINTS = {  # what a refused line asks for, as this command says it
     "mixed_shape": "state the shape: --shape code, or --shape number_password",
     "bad_header": "the columns are sku, number, code, expires_on, cost and lot, or 商品编码 卡号 卡密 到期日 成本 批次",
 }
+SHOWN = 8  # rows of a preview: enough to see that the columns are what they should be
 WAITS = ("created", "checking", "checked", "running", "undoing")  # states that are no end
 
 
@@ -73,7 +74,7 @@ def card_report(view: Mapping[str, Any]) -> str:
     """What an import of cards has found or has come to, in one line."""
     counts = view["counts"]
     known, refused = counts["duplicates"], counts["refused"] - counts["duplicates"]
-    rest = f"{known:,} known before, {refused:,} refused"
+    rest = f"{known:,} known already, {refused:,} refused"
     if view["state"] in ("created", "checking", "checked"):
         passed_over = f", {counts['skipped']:,} empty or remarks" if counts["skipped"] else ""
         return f"{counts['lines']:,} lines: {counts['new']:,} new, {rest}{passed_over}"
@@ -85,7 +86,7 @@ def preview(view: Mapping[str, Any]) -> Iterator[str]:
     """The first rows, masked, and what the file would bring."""
     rows = [
         (row["line"], row["sku"], row["number"], row["code"], row["expires_on"], _cost(row), row["lot"])
-        for row in view["preview"]
+        for row in view["preview"][:SHOWN]
     ]
     if rows:
         yield table(("line", "SKU", "number", "code", "expires on", "cost", "lot"), rows)
@@ -103,8 +104,8 @@ def refusals(view: Mapping[str, Any]) -> Iterator[str]:
         yield f"  line {line['line']}: {line['zh']} / {line['en']}"
     for hint in dict.fromkeys(HINTS[one["reason"]] for one in view["refused"] if one["reason"] in HINTS):
         yield f"  {hint}"
-    if view["refused_url"]:
-        yield f"  to mend them, within the hour: `refused {view['job_id']} mend.csv`, then `import-cards mend.csv`"
+    if view["refused_url"] and view["counts"]["refused"] > view["counts"]["duplicates"]:
+        yield f"  to mend them, within the hour: `refused {view['job_id']} mend.csv`, then import that as you did this"
     if view["reason"]:
         yield f"  {view['reason']['zh']} / {view['reason']['en']}"
 
@@ -113,14 +114,17 @@ def _cost(row: Mapping[str, Any]) -> str:
     return terminal.price(row["cost_e6"]) if row["cost_e6"] else ""
 
 
-def _say(view: Mapping[str, Any]) -> None:
+def _say(view: Mapping[str, Any], shown: Sequence[str] = ()) -> None:
+    """What it has come to, without the lines that are on the screen already."""
     terminal.clear()
     said = card_report(view) if view["kind"] == "cards" else catalogue_report(view["counts"])
     print(f"{view['job_id']} {view['state']}: {said}")
     for line in refusals(view):
-        print(line)
+        if line not in shown:
+            print(line)
     for lot in view["lots"]:
-        print(f"  {lot['lot_id']}: {cards(lot['cards'])} {lot['label']}".rstrip())
+        brought = cards(lot["cards"]) if view["state"] == "done" else f"`lot {lot['lot_id']}` shows what there is of it"
+        print(f"  {lot['lot_id']} {lot['label']}".rstrip() + f": {brought}")
 
 
 # --- what is done ----------------------------------------------------------------------------------------------------
@@ -143,20 +147,21 @@ def _import_cards(shop: Shop, wanted: Namespace) -> None:
         "shape": wanted.shape,
     }
     job = shop.upload("cards", wanted.file, wanted.sku, **options)
+    shown: list[str] = []
     with _goes_on(job):
         view = shop.move_import(job, "check", watching(progress))
         terminal.clear()
         if view["state"] == "checked" and view["counts"]["new"]:
             print(f"{wanted.file.name}: {card_report(view)}")
-            for line in (*preview(view), *refusals(view)):
-                print(line)
+            shown = [*preview(view), *refusals(view)]
+            print("\n".join(shown))
             if not terminal.agreed(f"Take {cards(view['counts']['new'])} in?", wanted.yes):
                 shop.call("POST", f"/console/imports/{job}/cancel")
                 print("cancelled: nothing was taken in")
                 return
         if view["state"] == "checked":  # one that brings nothing is run, too: so it has an end, and its refused rows
             view = shop.move_import(job, "run", watching(progress))
-    _say(view)
+    _say(view, shown)
     _must_not_have_failed(view)
 
 

@@ -14,7 +14,12 @@ from infra.local.commands.terminal import Command, cards, part, table, watching
 from infra.local.commands.trace import LISTED, look_table
 
 PATIENCE = 8  # seconds without news: then a change of keys waits for its time, and a person need not
-KEYS = {"lot_key": "a new key for a lot", "wrapping": "all keys wrapped anew", "pepper": "new fingerprints"}
+KEYS = {
+    "lot_key": "a new key for a lot",
+    "wrapping": "all keys wrapped anew",
+    "pepper": "new fingerprints",
+    "destruction": "destruction of a lot",
+}
 
 
 def add(command: Command) -> None:
@@ -154,8 +159,9 @@ def _wait(shop: Shop, view: dict[str, Any]) -> None:
         view = shop.watched(path, view, ("running",), watching(_line), patience=PATIENCE)
     except Waiting:
         terminal.clear()
-        print(f"{_line(shop.call('GET', path))}\n  it waits some minutes, until every process has seen the new keys")
-        print(f"  (or until an order lets go of a card), and goes on by itself: `keys {view['job_id']}` shows it")
+        print(_line(shop.call("GET", path)))
+        print("  it waits for some minutes, until no process uses what was before and no order holds what it needs;")
+        print(f"  it goes on by itself: `keys {view['job_id']}` shows it")
         return
     except KeyboardInterrupt:
         print(f"\nit goes on without you: `keys {view['job_id']}` shows it")
