@@ -22,7 +22,7 @@ from shared.orders.status import Decision, LineState, Status
 from shared.payments import records as payments
 from shared.payments.states import MoneyState
 from shared.settlement.statement import Statement
-from shared.steps import recalls, settlement
+from shared.steps import recall_work, recalls, settlement
 
 COST_E6 = 15_005_000  # 15.005: rounded, each card by itself, to 15.00
 PRICE = 1980
@@ -132,7 +132,7 @@ def sold_in(sizes: Sequence[int], card_ids: Sequence[str]) -> list[str]:
 
 def run(recall_id: str) -> RecallView:
     """What the queue's worker does with the job's message."""
-    recalls.work(jobs.job_of(recall_id, "rcl"), clock.now())
+    recall_work.work(jobs.job_of(recall_id, "rcl"), clock.now())
     return recalls.show(recall_id)
 
 

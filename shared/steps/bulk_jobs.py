@@ -10,13 +10,12 @@ from shared.jobs.records import Job
 from shared.jobs.states import JobKind
 from shared.kernel.records import Lost
 from shared.kernel.telemetry import logger
-from shared.steps import catalogue_import, recalls, stock_in
+from shared.steps import catalogue_import, recall_work, stock_in
 
 WORKERS: Mapping[str, Callable[[Job, datetime], None]] = {
     JobKind.CARDS: stock_in.work,
     JobKind.CATALOGUE: catalogue_import.work,
-    JobKind.RECALL: recalls.work,
-    JobKind.RECALL: recalls.work,
+    JobKind.RECALL: recall_work.work,
 }
 
 

@@ -22,7 +22,7 @@ from shared.jobs import records as jobs
 from shared.jobs.contract import AskRecall
 from shared.kernel import clock
 from shared.kernel.records import LIMIT
-from shared.steps import recalls
+from shared.steps import recall_work, recalls
 from tests import recalled
 
 CARDS, SOLD, STAND_INS = 10_000, 6_000, 3_000
@@ -44,7 +44,7 @@ def measure(_: Facts) -> Part:
         with _counted(units):
             began = time.perf_counter()
             view = recalls.ask(AskRecall(lot_id=lot_id, reason="bench"), "ann", clock.now())
-            recalls.work(jobs.job_of(view.recall_id, recalls.PREFIX), clock.now())
+            recall_work.work(jobs.job_of(view.recall_id, recalls.PREFIX), clock.now())
             seconds = time.perf_counter() - began
         view = recalls.show(view.recall_id)
     assert (view.state, view.frozen, view.sold, view.open) == ("done", CARDS - SOLD, SOLD, 0), view

@@ -27,7 +27,7 @@ from shared.kernel.records import Lost, Transaction
 from shared.ledger import records as ledger
 from shared.orders import records as orders
 from shared.staff import records as staff
-from shared.steps import after_sales, recalls
+from shared.steps import after_sales, recall_work, recalls
 from tests import recalled
 from tests.doors.test_dying import Died, dying_after
 from tests.recalled import balance, lot_of, run, sell, sold_in
@@ -285,7 +285,7 @@ def test_a_worker_that_was_overtaken_has_lost_its_say() -> None:
     slow = jobs.job_of(recall_id, "rcl")
     run(recall_id)
 
-    recalls.work(slow, clock.now())
+    recall_work.work(slow, clock.now())
     assert recalls.show(recall_id).state == "done"
     assert kinds()["supplier_claim"] == 1
 
@@ -294,8 +294,8 @@ def test_a_worker_stops_in_time_and_the_next_one_goes_on(monkeypatch: pytest.Mon
     bad, cards = lot_of(6)
     lot_of(6, "other")
     sold_in([1] * 5, cards)
-    monkeypatch.setattr(recalls, "LISTED", 2)
-    monkeypatch.setattr(recalls, "ENOUGH", timedelta(0))
+    monkeypatch.setattr(recall_work, "LISTED", 2)
+    monkeypatch.setattr(recall_work, "ENOUGH", timedelta(0))
 
     seen = [run(ask(lot_id=bad).recall_id)]
     while seen[-1].state == "running":
