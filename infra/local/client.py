@@ -18,6 +18,13 @@ from infra.local.logins import logins, token
 from infra.local.sandbox import SandboxProvider
 
 CNY = "CNY"
+IN_WORDS = {
+    "string_too_short": "too short",
+    "string_too_long": "too long",
+    "string_pattern_mismatch": "not written as it should be",
+    "less_than_equal": "too large",
+    "greater_than_equal": "too small",
+}
 IMPORT_IS = {"check": "checking", "run": "running", "undo": "undoing"}
 Watch = Callable[[dict[str, Any]], None]
 
@@ -26,7 +33,7 @@ class Refused(Failed):
     """The platform said no; the text is its own sentence."""
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
-        fields = ", ".join(f"{one['field']} is {one['reason']}" for one in problem.get("fields", []))
+        fields = ", ".join(f"{one['field']} is {_in_words(one['reason'])}" for one in problem.get("fields", []))
         said = f"{problem.get('detail', 'refused')} {fields}".strip()
         super().__init__(f"{said} ({status} {problem.get('code', '')})")
         self.status, self.problem = status, problem
@@ -146,6 +153,10 @@ def operator(run: LocalCloud, outputs: Mapping[str, Any], who: str = "owner") ->
 def money(amount: Mapping[str, Any]) -> str:
     sign = "¥" if amount["currency"] == CNY else f"{amount['currency']} "
     return f"{'-' if amount['amount_minor'] < 0 else ''}{sign}{abs(amount['amount_minor']) / 100:,.2f}"
+
+
+def _in_words(reason: str) -> str:
+    return IN_WORDS.get(reason, reason.replace("_", " "))
 
 
 def _content(file: Path) -> bytes:

@@ -188,6 +188,7 @@ def test_what_cannot_be_done_is_said_in_a_sentence(terminal: Terminal, monkeypat
     assert "such as --sku G020" in terminal("import-cards", file("a.txt", "TERM-CARD-0001"), "--yes")
     assert "404 not_found" in terminal.refused("lot", "lot_00000000000000000000000000")
     assert "--from and --to" in terminal.refused("recall", "--supplier", "acme", "--reason", "bad batch", "--yes")
+    assert "reason is too short" in terminal.refused("reveal", "crd_1", "--reason", "a")
     assert "is nothing to decide" in terminal.refused("approve", "ord_1")
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False)
     assert "add --yes" in terminal.refused("import-cards", "a.txt")

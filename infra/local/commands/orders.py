@@ -11,6 +11,7 @@ from infra.local.commands.terminal import Command, part
 from infra.local.commands.trace import card_table
 from shared.kernel import clock
 
+FIGURES = ("sales", "refunds", "fees", "cost", "write_offs", "profit")
 SETTLED = ("delivered", "partly_delivered", "refunded", "expired", "cancelled")
 
 
@@ -30,13 +31,10 @@ def statement_lines(statement: Mapping[str, Any]) -> list[str]:
     """A day on a terminal, readable at a glance."""
     state = "closed" if statement["closed_at"] else "so far"
     lines = [f"  {statement['day']}, Shanghai time, {state}"]
-    lines += [f"  {'SKU':<8}{'units':>6}{'sales':>12}{'refunds':>12}{'fees':>10}{'cost':>12}{'profit':>12}"]
+    lines += [_row("SKU", "through", "units", [name.replace("_", " ") for name in FIGURES])]
     for row in [*statement["rows"], *(total | {"sku": "total"} for total in statement["totals"])]:
-        figures = [money(row[name]) for name in ("sales", "refunds", "fees", "cost", "profit")]
-        lines.append(
-            f"  {row['sku'] or 'other':<8}{row['units']:>6}"
-            + "".join(f"{figure:>{width}}" for figure, width in zip(figures, (12, 12, 10, 12, 12), strict=True))
-        )
+        figures = [money(row[name]) for name in FIGURES]
+        lines.append(_row(row["sku"] or "other", row["channel"], f"{row['units']:,}", figures))
     lines += [
         f"  in transit  {one['account']:<24}{money(one['net']):>14}"
         for one in statement["in_transit"]
@@ -44,6 +42,10 @@ def statement_lines(statement: Mapping[str, Any]) -> list[str]:
     ]
     balance = ", ".join(money(amount) for amount in statement["trial_balance"]) or "nothing posted"
     return [*lines, f"  trial balance {balance}"]
+
+
+def _row(sku: str, channel: str, units: str, figures: list[str]) -> str:
+    return f"  {sku:<8}{channel:<10}{units:>6}" + "".join(f"{figure:>12}" for figure in figures)
 
 
 def _buy(shop: Shop, wanted: Namespace) -> None:
@@ -69,8 +71,9 @@ def _buy(shop: Shop, wanted: Namespace) -> None:
 def _order(shop: Shop, wanted: Namespace) -> None:
     path = f"/console/orders/{part(wanted.order)}"
     order = shop.call("GET", path)
-    placed = terminal.at(order["placed_at"])
-    print(f"{order['order_id']}: {order['status']}, {money(order['total'])}, {order['contact']}, {placed}")
+    placed = f"{terminal.at(order['placed_at'])}, through {order['channel']}"
+    head = (order["status"], money(order["total"]), order["contact"], placed)
+    print(f"{order['order_id']}: {', '.join(filter(None, head))}")
     for line in order["lines"]:
         print(f"  {line['quantity']} × {line['sku']} {line['title']}  {money(line['amount'])}  {line['state']}")
     for name, said in (

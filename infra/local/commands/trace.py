@@ -115,7 +115,8 @@ def _card(shop: Shop, wanted: Namespace) -> None:
     print(f"  from {lot['supplier']}{bought}, {lot['lot_id']} {lot['label']}, at {terminal.at(lot['received_at'])}")
     if card["order"]:
         order = card["order"]
-        print(f"  to {order['contact']} by {order['order_id']} ({order['status']}), through {order['channel']}")
+        buyer = f"to {order['contact']} " if order["contact"] else ""
+        print(f"  {buyer}by {order['order_id']} ({order['status']}), through {order['channel']}")
     if card["recall_id"]:
         print(f"  recalled by {card['recall_id']}")
     if card["replaced_by"]:

@@ -71,10 +71,7 @@ def _decide(shop: Shop, wanted: Namespace) -> None:
 def _tasks(shop: Shop, _: Namespace) -> None:
     waiting = shop.call("GET", "/console/tasks")["tasks"]
     for task in waiting:
-        about = f" [{task['about']}]" if task["about"] not in ("", "-") else ""
-        print(
-            f"{task['task_id']}  since {terminal.at(task['opened_at'])}: {TASKS.get(task['kind'], task['kind'])}{about}"
-        )
+        print(f"{task['task_id']}  since {terminal.at(task['opened_at'])}: {TASKS.get(task['kind'], task['kind'])}")
     print("`done TASK --note WHAT` when you have dealt with one" if waiting else "no task waits for you")
 
 
