@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -72,19 +72,16 @@ class Terminal:
 
     def __call__(self, *words: str, says: str = "") -> str:
         self.patch.setattr("builtins.input", lambda question: print(question) or says)
-        assert commands.main([*words], self._sign_in) == 0, self.capture.readouterr().err
+        assert commands.main([*words], self.sign_in) == 0, self.capture.readouterr().err
         return self.capture.readouterr().out
 
     def refused(self, *words: str) -> str:
         """What a command complains of."""
-        assert commands.main([*words], self._sign_in) == 1
+        assert commands.main([*words], self.sign_in) == 1
         return self.capture.readouterr().err
 
-    def _sign_in(self, login: str) -> Desk:
+    def sign_in(self, login: str) -> Desk:
         return Desk(self.url, login)
-
-
-Type = Callable[..., str]
 
 
 @pytest.fixture
@@ -151,6 +148,21 @@ def test_cards_are_shown_masked_and_asked_about_before_they_come_in(terminal: Te
     assert re.search(r"available +held", terminal("stock", "V006"))
     assert re.search(r"V006 +2 +0", terminal("stock"))
     assert [line.split()[1] for line in terminal("imports").splitlines()[1:3]] == ["done", "cancelled"]
+
+
+def test_a_question_that_is_left_open_is_answered_later(terminal: Terminal) -> None:
+    def leave(question: str) -> str:
+        raise KeyboardInterrupt
+
+    terminal.patch.setattr("builtins.input", leave)
+    asked = ["import-cards", file("cards.txt", "TERM-CARD-0001"), "--sku", "V006"]
+    assert commands.main(asked, terminal.sign_in) == 130
+    job = found("job", terminal.capture.readouterr().out)
+    assert f"it waits for you: `run {job}`" in terminal("import", job)
+
+    assert "taken in: 1 of 1" in terminal("run", job)
+
+    assert "wrong_job_state" in terminal.refused("cancel", job)
 
 
 def test_a_spreadsheet_comes_in_and_is_taken_back(terminal: Terminal) -> None:

@@ -122,8 +122,9 @@ def _say(view: Mapping[str, Any], shown: Sequence[str] = ()) -> None:
     for line in refusals(view):
         if line not in shown:
             print(line)
+    whole = view["state"] == "done" and view["counts"]["done"] == sum(lot["cards"] for lot in view["lots"])
     for lot in view["lots"]:
-        brought = cards(lot["cards"]) if view["state"] == "done" else f"`lot {lot['lot_id']}` shows what there is of it"
+        brought = cards(lot["cards"]) if whole else f"`lot {lot['lot_id']}` shows what there is of it"
         print(f"  {lot['lot_id']} {lot['label']}".rstrip() + f": {brought}")
 
 
@@ -147,22 +148,31 @@ def _import_cards(shop: Shop, wanted: Namespace) -> None:
         "shape": wanted.shape,
     }
     job = shop.upload("cards", wanted.file, wanted.sku, **options)
-    shown: list[str] = []
     with _goes_on(job):
         view = shop.move_import(job, "check", watching(progress))
-        terminal.clear()
-        if view["state"] == "checked" and view["counts"]["new"]:
+    shown: list[str] = []
+    if view["state"] == "checked":
+        if view["counts"]["new"]:
+            terminal.clear()
             print(f"{wanted.file.name}: {card_report(view)}")
             shown = [*preview(view), *refusals(view)]
             print("\n".join(shown))
-            if not terminal.agreed(f"Take {cards(view['counts']['new'])} in?", wanted.yes):
+            if not _wanted(view, wanted.yes):
                 shop.call("POST", f"/console/imports/{job}/cancel")
                 print("cancelled: nothing was taken in")
                 return
-        if view["state"] == "checked":  # one that brings nothing is run, too: so it has an end, and its refused rows
+        with _goes_on(job):  # also one that brings nothing: so it has an end, and its refused rows
             view = shop.move_import(job, "run", watching(progress))
     _say(view, shown)
     _must_not_have_failed(view)
+
+
+def _wanted(view: Mapping[str, Any], yes: bool) -> bool:
+    try:
+        return terminal.agreed(f"Take {cards(view['counts']['new'])} in?", yes)
+    except KeyboardInterrupt:
+        print(f"\nit waits for you: `run {view['job_id']}` takes it in, `cancel {view['job_id']}` forgets it")
+        raise
 
 
 def _imports(shop: Shop, _: Namespace) -> None:
