@@ -263,6 +263,9 @@ def test_a_card_is_followed_from_its_supplier_to_its_buyer(terminal: Terminal) -
     assert card in said
     assert "has ordered nothing" in terminal("buyer", "nobody@example.com")
     assert card in terminal("order", order)
+    said = terminal("statement")
+    assert re.search(r"V006 +shop +1 +¥19.80 +¥0.00 +¥0.12 ", said)
+    assert "trial balance ¥0.00" in said
 
 
 def test_a_bad_lot_is_recalled_by_one_command(terminal: Terminal) -> None:
@@ -279,6 +282,9 @@ def test_a_bad_lot_is_recalled_by_one_command(terminal: Terminal) -> None:
     said = terminal("recalls", recall)
     assert order in said
     assert "lot_id " + lot in said
+    assert f"recall_done.{recall}  since 20" in terminal("tasks")
+    assert "done" in terminal("done", f"recall_done.{recall}", "--note", "told the supplier")
+    assert "no task waits for you" in terminal("tasks")
 
 
 def test_codes_leave_by_two_people_and_are_opened_once(terminal: Terminal) -> None:
