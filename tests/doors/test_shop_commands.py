@@ -295,6 +295,9 @@ def test_codes_leave_by_two_people_and_are_opened_once(terminal: Terminal) -> No
     assert "waits" in terminal("exports")
 
     assert "done: 2 cards" in terminal("approve", export)
+    Path(f"{export}.zip").touch()
+    assert "is there already" in terminal.refused("open-export", export), "before its password is spent"
+    Path(f"{export}.zip").unlink()
     said = terminal("open-export", export)
 
     password = said.splitlines()[0].partition(": ")[2]
