@@ -121,21 +121,21 @@ def test_an_import_that_is_killed_midway_goes_on_where_it_was(stack: Stack) -> N
 def test_an_import_is_taken_back_while_nothing_of_it_is_sold_and_can_come_again(stack: Stack) -> None:
     codes = stockroom.codes(stack, 250)
     file = "\n".join(codes).encode()
-    first = stockroom.take_in(stack, file, sku="V007", cost_minor=700)
+    first = stockroom.take_in(stack, file, sku="C059", cost_minor=700)
     assert first["total_cost"] == {"amount_minor": 250 * 700, "currency": "CNY"}
     stack.move_import(first["job_id"], "undo")
     undone = stack.until_import(first["job_id"], "undone")
     assert (undone["counts"]["undone"], undone["counts"]["left"]) == (250, 0)
-    assert stack.buyer().try_to_place("V007").code == "out_of_stock"
+    assert stack.buyer().try_to_place("C059").code == "out_of_stock"
 
-    again = stockroom.take_in(stack, file, sku="V007", cost_minor=700)
+    again = stockroom.take_in(stack, file, sku="C059", cost_minor=700)
     assert again["counts"]["done"] == 250, again
     buyer = stack.buyer()
-    order = buyer.buy("V007")
+    order = buyer.buy("C059")
     assert set(buyer.reveal(order)) < set(codes)
     refused = stack.console("POST", f"/imports/{again['job_id']}/undo", role="operator")
     assert (refused.status, refused.code) == (409, "cards_gone")
-    assert sum(card["state"] == "available" for card in stockroom.cards(stack, sku="V007")) == 249
+    assert sum(card["state"] == "available" for card in stockroom.cards(stack, sku="C059")) == 249
 
 
 def test_a_catalogue_is_an_import_like_any_other(stack: Stack) -> None:
