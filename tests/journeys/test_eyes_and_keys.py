@@ -65,6 +65,8 @@ def test_many_codes_leave_by_two_peoples_word_in_a_file_that_one_password_opens_
     assert sorted(row["code"] for row in csv.DictReader(io.StringIO(table))) == sorted(codes)
     again = stack.console("POST", f"{path}/open", role="operator")
     assert (again.status, again.code) == (410, "export_opened")
+    listed = stack.console("GET", "/exports", role="auditor").body["exports"]
+    assert [one["opened"] for one in listed if one["export_id"] == asked.body["export_id"]] == [True]
     looks = [view for view in stack.table("views") if view.get("export_id") == asked.body["export_id"]]
     assert len(looks) == len(codes)
 

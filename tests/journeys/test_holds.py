@@ -83,6 +83,11 @@ def test_an_order_that_lacks_one_card_of_three_hundred_holds_nothing(stack: Stac
 def test_an_order_of_three_hundred_cards_that_nobody_pays_frees_them_all(
     stack: Stack, three_shelves: Counter[str]
 ) -> None:
+    regretful = stack.buyer()
+    cancelled = regretful.place("", lines=lines(EACH, EACH, EACH))
+    assert available(stack) == {}
+    assert regretful.cancel(cancelled).body["status"] == "cancelled"
+    wait_for(lambda: available(stack) == three_shelves, "every card to be free")
     order = stack.buyer().place("", lines=lines(EACH, EACH, EACH))
     assert available(stack) == {}
     stack.deadlines(16)
@@ -114,3 +119,14 @@ def test_an_order_of_three_hundred_cards_is_paid_delivered_and_shown_whole(
     assert len(set(buyer.reveal(order))) == 3 * EACH
     assert available(stack) == {}
     assert stack.entries(order.order_id) == {"payment": 1, "delivery": 1}
+
+
+def test_a_large_order_of_codes_that_we_make_is_delivered_whole(stack: Stack) -> None:
+    buyer = stack.buyer()
+    order = buyer.place("C060", 100)
+    buyer.pay(order)
+    if stack.until(order.order_id, "review", "delivered") == "review":
+        review = stack.head(order.order_id)["review_id"]
+        assert stack.console("POST", f"/reviews/{review}/approve", {}, role="operator").status == 200
+    stack.until(order.order_id, "delivered")
+    assert len(set(buyer.reveal(order))) == 100

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from infra.local.cloud import ROOT
@@ -75,8 +76,33 @@ def test_refused_rows_are_mended_and_come_in_and_a_known_code_stays_masked(stack
     rest = stockroom.take_in(stack, mended.encode(), "mended.csv")
     assert (rest["counts"]["done"], rest["counts"]["refused"]) == (1, 0), rest
 
+    shown = stack.console("GET", "/imports", role="operator").body["imports"]
+    assert {rest["job_id"], view["job_id"]} <= {one["job_id"] for one in shown}
     forged = re.sub(r"signature=.{6}", "signature=1.AAAA", view["refused_url"])
     assert stack.http.call("GET", forged).status in {403, 404, 410}
+
+
+def test_what_an_import_has_refused_is_forgotten_when_its_hour_is_over(stack: Stack) -> None:
+    view = stockroom.take_in(stack, f"SKU编码,卡密\nNOPE01,{stack.canaries.code()}\n".encode(), "wrong.csv")
+    assert len(refused_rows(view)) == 1
+    kept = f"refused/{view['job_id']}/"
+    assert kept in objects(stack)
+    an_hour_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    stack.client("dynamodb").update_item(
+        TableName=f"kaquan-{stack.stage}-jobs",
+        Key={"job_id": {"S": view["job_id"]}, "part": {"S": "head"}},
+        UpdateExpression="SET kept_until = :past, due_at = :past",
+        ExpressionAttributeValues={":past": {"S": an_hour_ago}},
+    )
+    stack.deadlines()
+    wait_for(lambda: kept not in objects(stack), "the refused rows to be forgotten")
+    assert stack.shown_import(view["job_id"])["refused_url"] is None
+
+
+def objects(stack: Stack) -> str:
+    """The names of all that lies in the bucket of what passes."""
+    found = stack.client("s3").list_objects_v2(Bucket=f"kaquan-{stack.stage}-passing-000000000000")
+    return " ".join(one["Key"] for one in found.get("Contents", []))
 
 
 def test_a_long_import_is_watched_and_stopped_and_the_rest_comes_later(stack: Stack) -> None:
@@ -120,15 +146,17 @@ def test_an_import_that_is_killed_midway_goes_on_where_it_was(stack: Stack) -> N
 
 def test_an_import_is_taken_back_while_nothing_of_it_is_sold_and_can_come_again(stack: Stack) -> None:
     codes = stockroom.codes(stack, 250)
-    file = "\n".join(codes).encode()
-    first = stockroom.take_in(stack, file, sku="C059", cost_minor=700)
+    rows = [f"C059,{code},{'AB'[number % 2]}" for number, code in enumerate(codes)]
+    file = "\n".join(["SKU编码,卡密,批次", *rows]).encode()
+    first = stockroom.take_in(stack, file, "two-lots.csv", cost_minor=700)
+    assert {lot["label"]: lot["cards"] for lot in first["lots"]} == {"A": 125, "B": 125}
     assert first["total_cost"] == {"amount_minor": 250 * 700, "currency": "CNY"}
     stack.move_import(first["job_id"], "undo")
     undone = stack.until_import(first["job_id"], "undone")
     assert (undone["counts"]["undone"], undone["counts"]["left"]) == (250, 0)
     assert stack.buyer().try_to_place("C059").code == "out_of_stock"
 
-    again = stockroom.take_in(stack, file, sku="C059", cost_minor=700)
+    again = stockroom.take_in(stack, file, "two-lots.csv", cost_minor=700)
     assert again["counts"]["done"] == 250, again
     buyer = stack.buyer()
     order = buyer.buy("C059")

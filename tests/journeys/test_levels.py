@@ -36,6 +36,8 @@ def test_levels_follow_the_cards_within_seconds(stack: Stack) -> None:
     assert (view["low"], view["channels"]["shop"]) == (True, {"held": 1, "sold": 2})
     wait_for(lambda: [task for task in tasks(stack) if task["about"] == SKU], "a person to be told that it is low")
 
+    listed = stack.console("GET", "/stock?low=true", role="auditor").body["skus"]
+    assert SKU in {one["sku"] for one in listed}
     other.cancel(unpaid)
     stockroom.until_levels(stack, SKU, available=3, held=0)
     day = today().isoformat()

@@ -14,7 +14,8 @@ def test_a_bad_lot_is_frozen_its_buyers_get_other_cards_and_its_supplier_owes_us
     orders = at_once(lambda buyer: buyer.buy("C056"), buyers, 3)
     seen = [buyer.reveal(order) for buyer, order in zip(buyers, orders, strict=True)]
     waiting = stack.buyer()
-    unpaid = waiting.place("C056", 2)
+    unpaid = waiting.place("C056", 1)
+    forgotten = stack.buyer().place("C056", 1)
     _, good_codes = stockroom.lot(stack, "C056", 5, supplier="good-cards", cost_minor=COST)
     owed = books.balances(stack)["payable:bad-cards"]
     assert owed == -8 * COST
@@ -32,6 +33,8 @@ def test_a_bad_lot_is_frozen_its_buyers_get_other_cards_and_its_supplier_owes_us
         assert now in good_codes
         assert now not in before
     waiting.cancel(unpaid)
+    stack.deadlines(16)
+    assert stack.status(forgotten.order_id) == "expired"
     of_bad = [card["state"] for card in stockroom.cards(stack, lot_id=bad)]
     assert sorted(of_bad) == ["frozen"] * 5 + ["sold"] * 3
 
@@ -42,10 +45,14 @@ def test_a_bad_lot_is_frozen_its_buyers_get_other_cards_and_its_supplier_owes_us
     made_good = stack.console("GET", f"/recalls/{view['recall_id']}/cards", role="auditor").body["cards"]
     assert {one["state"] for one in made_good} == {"replaced"}
     assert set(bad_codes).isdisjoint(str(made_good))
+    listed = stack.console("GET", "/recalls", role="auditor").body["recalls"]
+    assert view["recall_id"] in {one["recall_id"] for one in listed}
 
 
 def test_where_nothing_can_take_its_place_the_money_goes_back_and_a_late_buyer_gets_no_bad_card(stack: Stack) -> None:
     bad, _ = stockroom.lot(stack, "C054", 3, supplier="worse-cards", purchase_id="PO-7", cost_minor=COST)
+    limited = stack.console("POST", "/skus/C054/terms", {"quotas": {"shop": 9}}, role="operator")
+    assert limited.status == 200, limited.body
     sold_to, paying = stack.buyer(), stack.buyer()
     sold = sold_to.buy("C054")
     unpaid = paying.place("C054")
