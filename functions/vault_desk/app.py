@@ -13,7 +13,7 @@ from shared.inventory.contract import (
 from shared.inventory.errors import LotDestroyed, OwnRequest
 from shared.jobs.errors import KeyReused, WrongJobState
 from shared.kernel import clock
-from shared.kernel.errors import Busy, NotFound
+from shared.kernel.errors import Busy, InvalidRequest, NotFound
 from shared.kernel.http import Caller, answers, door, entry
 from shared.staff.permissions import may
 from shared.steps import card_views, exports, keys
@@ -34,7 +34,7 @@ def show_views(name: str, query: Page) -> LookList:
     status=201,
     takes=RequestExport,
     permission=may("cards.export"),
-    refusals=(NotFound, LotDestroyed, KeyReused),
+    refusals=(InvalidRequest, NotFound, LotDestroyed, KeyReused),
 )
 def ask_for_export(body: RequestExport, idempotency_key: str, caller: Caller) -> ExportView:
     """Ask for a file of codes; another person has to approve."""
@@ -75,7 +75,7 @@ def refuse_export(export_id: str, caller: Caller) -> ExportView:
     status=201,
     takes=Rotate,
     permission=may("keys.rotate"),
-    refusals=(NotFound, LotDestroyed, KeyReused, Busy),
+    refusals=(InvalidRequest, NotFound, LotDestroyed, KeyReused, Busy),
 )
 def rotate_keys(body: Rotate, idempotency_key: str, caller: Caller) -> KeyJobView:
     """Give a lot another key, wrap all keys anew, or write all fingerprints under a new pepper."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from shared.kernel.http import Amount, Shape
 
@@ -84,18 +84,12 @@ class RevealedCode(Shape):
 
 
 class RequestExport(Shape):
-    """The cards of a lot, or those of a SKU in one state."""
+    """The cards of a lot, or else those of a SKU in one state."""
 
     lot_id: Annotated[str, Field(pattern=r"^lot_[0-9a-z]{26}$")] | None = None
     sku: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     state: Literal["available", "held", "sold", "frozen", "expired", "void"] | None = None
     reason: Reason
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
-        if (self.lot_id is None) == (self.sku is None) or (self.sku is None) != (self.state is None):
-            raise ValueError("either lot_id, or sku and state")
-        return self
 
 
 class ExportView(Shape):
@@ -137,16 +131,10 @@ class WhyFailed(Shape):
 
 
 class Rotate(Shape):
-    """lot: a new data key for one lot. wrapping: all data keys are wrapped anew. pepper: new fingerprints."""
+    """lot: a new data key for the lot named. wrapping: all data keys are wrapped anew. pepper: new fingerprints."""
 
     what: Literal["lot", "wrapping", "pepper"]
     lot_id: Annotated[str, Field(pattern=r"^lot_[0-9a-z]{26}$")] | None = None
-
-    @model_validator(mode="after")
-    def _lot_named(self) -> Self:
-        if (self.what == "lot") != (self.lot_id is not None):
-            raise ValueError("lot_id belongs to lot, and to nothing else")
-        return self
 
 
 class DestroyLot(Shape):

@@ -19,7 +19,7 @@ from shared.jobs.reasons import REASONS
 from shared.jobs.records import Job
 from shared.jobs.states import JobKind, JobState
 from shared.kernel import clock, ids, passing, people, sealed
-from shared.kernel.errors import Busy
+from shared.kernel.errors import Busy, InvalidRequest
 from shared.kernel.http import Caller
 from shared.kernel.records import Lost
 from shared.kernel.vault import Tampered
@@ -30,6 +30,8 @@ LISTED = 50  # exports in the list
 
 def ask(wanted: RequestExport, key: str, caller: Caller, now: datetime) -> ExportView:
     """An export that waits for a second person; the same Idempotency-Key gives the same one."""
+    if (wanted.lot_id is None) == (wanted.sku is None) or (wanted.sku is None) != (wanted.state is None):
+        raise InvalidRequest(fields=[{"field": "", "reason": "lot_or_sku_and_state"}])
     if wanted.lot_id and lot_records.lot_of(wanted.lot_id).state == LotState.DESTROYED:
         raise LotDestroyed(lot_id=wanted.lot_id)
     spec = wanted.model_dump()

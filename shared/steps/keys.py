@@ -18,7 +18,7 @@ from shared.jobs.reasons import REASONS
 from shared.jobs.records import Job
 from shared.jobs.states import JobKind, JobState
 from shared.kernel import ids
-from shared.kernel.errors import Busy, NotFound
+from shared.kernel.errors import Busy, InvalidRequest, NotFound
 from shared.kernel.http import Caller
 from shared.kernel.records import Lost
 
@@ -28,6 +28,8 @@ KINDS = (*ROTATIONS.values(), JobKind.DESTRUCTION)
 
 def rotate(wanted: Rotate, key: str, caller: Caller, now: datetime) -> KeyJobView:
     """Begin to exchange a key, or finish what was left unfinished; the same Idempotency-Key gives the same job."""
+    if (wanted.what == "lot") != (wanted.lot_id is not None):
+        raise InvalidRequest(fields=[{"field": "lot_id", "reason": "lot_id_belongs_to_lot"}])
     if wanted.lot_id:
         _living(wanted.lot_id)
     job = _asked(ROTATIONS[wanted.what], {"lot_id": wanted.lot_id, "reason": None}, key, caller, now)

@@ -103,8 +103,7 @@ class World:
         self.orders = [order for order in self.orders if states[order.order_id] in wanted]
         missing = wanted - set(states.values())
         if "review" in missing:
-            self._stock("V003", 6)
-            self._paid("V003", 6)  # dear enough for a person to look at
+            self._paid("C061", 11)  # dear enough for a person to look at
         if "delivered" in missing:
             self._stock("G020", 10)
             self._paid("G020")
