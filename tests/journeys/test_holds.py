@@ -130,3 +130,18 @@ def test_a_large_order_of_codes_that_we_make_is_delivered_whole(stack: Stack) ->
         assert stack.console("POST", f"/reviews/{review}/approve", {}, role="operator").status == 200
     stack.until(order.order_id, "delivered")
     assert len(set(buyer.reveal(order))) == 100
+
+
+def test_a_large_order_that_is_refunded_half_way_gets_all_its_money_back(stack: Stack) -> None:
+    buyer = stack.buyer()
+    order = buyer.place("C060", 95)
+    with stack.weather.death("card-dispatch", 3, order.order_id) as fault:
+        buyer.pay(order)
+        if stack.until(order.order_id, "review", "cleared") == "review":
+            review = stack.head(order.order_id)["review_id"]
+            assert stack.console("POST", f"/reviews/{review}/approve", {}, role="operator").status == 200
+        wait_for(lambda: fault.struck, "the process to die between two chunks")
+    reply = stack.console("POST", f"/orders/{order.order_id}/refunds", {"reason": "too slow"}, role="operator")
+    assert reply.status == 201, reply.body
+    stack.until(order.order_id, "refunded")
+    assert buyer.try_to_reveal(order).status == 409
