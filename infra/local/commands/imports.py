@@ -60,6 +60,8 @@ def progress(view: Mapping[str, Any]) -> str:
         return f"checking {view['file_name']}: {counts['lines']:,} lines"
     if view["state"] in ("undoing", "undone"):
         return f"{view['file_name']}: {counts['undone']:,} of {counts['done']:,} are taken back"
+    if not counts["new"]:
+        return f"{view['file_name']}: nothing new"
     speed = f", {view['rows_per_second']:,} a second" if view["rows_per_second"] else ""
     left = f", {view['eta_seconds']} s left" if view["eta_seconds"] else ""
     return f"{view['file_name']}: {counts['done']:,} of {counts['new']:,} are in{speed}{left}"
