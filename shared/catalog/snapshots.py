@@ -29,11 +29,11 @@ class Overtaken(Exception):
     """Another maker put its snapshot first; it may lack what we saw, or we what it saw."""
 
 
-def current() -> Snapshot:
-    """The catalogue as it was at most RECHECK seconds ago; empty before the first import."""
+def current(*, fresh: bool = False) -> Snapshot:
+    """The catalogue as it was at most RECHECK seconds ago, or as it is; empty before the first import."""
     bucket, moment = settings.get("BUCKET"), time.monotonic()
     checked_at, etag, snapshot = _held.get(bucket, (0.0, "", None))
-    if snapshot is None or moment - checked_at >= RECHECK:
+    if fresh or snapshot is None or moment - checked_at >= RECHECK:
         etag, snapshot = _newer(bucket, etag, snapshot)
         _held[bucket] = (moment, etag, snapshot)
     return snapshot

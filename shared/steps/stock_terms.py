@@ -173,8 +173,8 @@ def _shown(sku: Sku) -> list[object] | None:
 
 
 def _published(sku: Sku) -> list[object] | None:
-    """What the snapshot says of the SKU, if it shows it."""
-    product = snapshots.current().product(sku.product_id)
+    """What the snapshot says of the SKU at this moment, if it shows it."""
+    product = snapshots.current(fresh=True).product(sku.product_id)
     return product["shelves"].get(sku.sku) if product else None
 
 

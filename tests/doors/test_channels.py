@@ -596,6 +596,17 @@ def test_what_is_hidden_from_a_channel_does_not_exist_for_it(shop: Shop, taobao:
     taobao.reserved()
 
 
+def test_what_is_shown_again_at_once_is_shown_again(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "RECHECK", 3600)  # seconds: the door that sets terms has just seen the catalogue
+    shown = snapshots.stored()[1]
+    published = []
+    for hidden in (["shop"], [], ["shop"], []):
+        terms(shop, hidden=hidden)
+        published.append(snapshots.stored()[1] == shown)
+
+    assert published == [False, True, False, True]
+
+
 def test_a_card_that_does_not_last_long_enough_is_neither_shown_nor_sold(shop: Shop, taobao: Seller) -> None:
     in_days(shop, {"soon": 6})
     product_id = product_of(shop, "V003")
