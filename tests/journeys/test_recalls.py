@@ -73,6 +73,19 @@ def test_where_nothing_can_take_its_place_the_money_goes_back_and_a_late_buyer_g
     assert {card["state"] for card in stockroom.cards(stack, lot_id=bad)} == {"frozen", "sold"}
 
 
+def test_a_recalled_card_that_a_refused_order_holds_goes_into_the_ice(stack: Stack) -> None:
+    bad, _ = stockroom.lot(stack, "C054", 1, supplier="no-cards", cost_minor=COST)
+    crook = stack.buyer()
+    denied = {"kind": "phone", "value": crook.contact["phone"], "verdict": "deny", "reason": "fraud", "days": 1}
+    assert stack.console("POST", "/lists", denied, role="operator").status == 201
+    order = crook.place("C054")
+    assert stockroom.recall(stack, lot_id=bad)["held"] == 1
+
+    crook.pay(order)
+    stack.until(order.order_id, "refunded")
+    assert [card["state"] for card in stockroom.cards(stack, lot_id=bad)] == ["frozen"]
+
+
 def test_a_card_is_traced_from_its_supplier_to_its_buyer_and_back(stack: Stack) -> None:
     lot_id, (code,) = stockroom.lot(stack, "A065", 1, supplier="traced", purchase_id="PO-8")
     buyer = stack.buyer()
