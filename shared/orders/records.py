@@ -428,8 +428,6 @@ def _move(
     actions.append(Head.version.add(1))
     if due_at:
         actions += [Head.due.set(DUE), Head.due_at.set(clock.iso(due_at)), Head.tries.set(0)]
-    elif (
-        status in NO_DEADLINE and head.status != Status.REFUNDING
-    ):  # what that still waits for, it waits for to the end
+    elif status in NO_DEADLINE and head.status != Status.REFUNDING:  # what waits in that, waits to its end
         actions += [Head.due.remove(), Head.due_at.remove()]
     return actions, (Head.status == head.status) & (Head.version == head.version), status

@@ -63,8 +63,7 @@ def run(job: Job, now: datetime) -> None:
 
 def forget(job: Job) -> None:
     """The hour is over, or the link: the file goes, and with it what its password was sealed with."""
-    found = {name: value for name, value in (job.found or {}).items() if name != "password"}
-    passing.delete([str(found["file"])])
+    passing.delete([str(job.found["file"])])
     jobs.forgotten(job)
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from shared.inventory import lots as lot_records
 from shared.inventory import opening
 from shared.inventory.contract import ExportList, ExportSecret, ExportView, RequestExport, WhyFailed
-from shared.inventory.errors import ExportOpened, LotDestroyed, NotYours, OwnRequest
+from shared.inventory.errors import ExportOpened, LotDestroyed, NotYours
 from shared.inventory.lots import LotState
 from shared.jobs import parts
 from shared.jobs import records as jobs
@@ -19,10 +19,11 @@ from shared.jobs.reasons import REASONS
 from shared.jobs.records import Job
 from shared.jobs.states import JobKind, JobState
 from shared.kernel import clock, ids, passing, people, sealed
-from shared.kernel.errors import Busy, InvalidRequest
+from shared.kernel.errors import InvalidRequest
 from shared.kernel.http import Caller
 from shared.kernel.records import Lost
 from shared.kernel.vault import Tampered
+from shared.steps import two_people
 
 LINK = timedelta(minutes=10)  # a person clicks at once
 LISTED = 50  # exports in the list
@@ -50,25 +51,17 @@ def latest() -> ExportList:
 
 
 def approve(export_id: str, caller: Caller, now: datetime) -> ExportView:
-    """Let the file be made; OwnRequest for the asker. Saying so again changes nothing."""
+    """Let the file be made; OwnRequest for the asker."""
     job = _export(export_id)
-    if job.asked_by == caller.name:
-        raise OwnRequest
-    if job.state != JobState.CREATED:
-        if job.approved_by == caller.name:
-            return _view(job)
-        raise WrongJobState(state=job.state)
-    return _decided(job, JobState.RUNNING, now, approved_by=caller.name)
+    two_people.approve(job, caller.name, now)
+    return _view(job)
 
 
 def refuse(export_id: str, caller: Caller, now: datetime) -> ExportView:
-    """Let the file not be made; also the asker may think better of it. Saying so again changes nothing."""
+    """Let the file not be made."""
     job = _export(export_id)
-    if job.state == JobState.CANCELLED:
-        return _view(job)
-    if job.state != JobState.CREATED:
-        raise WrongJobState(state=job.state)
-    return _decided(job, JobState.CANCELLED, now, approved_by=caller.name, reason="refused")
+    two_people.refuse(job, caller.name, now)
+    return _view(job)
 
 
 def open_file(export_id: str, caller: Caller, now: datetime) -> ExportSecret:
@@ -93,14 +86,6 @@ def open_file(export_id: str, caller: Caller, now: datetime) -> ExportSecret:
         raise ExportOpened from None
     url = passing.download_link(file, f"{export_id}.zip", int((until - now).total_seconds()))
     return ExportSecret(export_id=export_id, password=password, url=url, url_until=clock.iso(until))
-
-
-def _decided(job: Job, state: JobState, now: datetime, **values: str) -> ExportView:
-    try:
-        jobs.move(job, state, now, **values)
-    except Lost:
-        raise Busy from None
-    return _view(job)
 
 
 def _export(export_id: str) -> Job:

@@ -43,8 +43,7 @@ from shared.kernel.http import Amount, Caller
 from shared.kernel.money import minor_from_e6
 from shared.kernel.records import Lost
 from shared.staff.permissions import allowed, require
-from shared.steps import stock_check
-from shared.steps.import_files import upload_name
+from shared.steps import import_files, stock_check
 
 UPLOAD_WITHIN = timedelta(minutes=15)  # long enough for 64 MB on a slow line, short for a link that lets codes in
 LINK_FOR = timedelta(minutes=15)  # a person clicks at once; the page asks for a new link when it looks again
@@ -63,7 +62,7 @@ def create(wanted: CreateImport, key: str, caller: Caller, now: datetime) -> Imp
     job_id = parts.ask_once(ids.new("job", now), JobKind(wanted.kind), spec, caller.name, key, digest, now)
     return ImportCreated(
         job_id=job_id,
-        upload_url=passing.upload_link(upload_name(job_id), int(UPLOAD_WITHIN.total_seconds())),
+        upload_url=passing.upload_link(import_files.upload_name(job_id), int(UPLOAD_WITHIN.total_seconds())),
         upload_until=clock.iso(now + UPLOAD_WITHIN),
         upload_bytes_max=reasons.UPLOAD_MAX,
     )
@@ -95,7 +94,7 @@ def cancel(job_id: str, caller: Caller, now: datetime) -> ImportView:
     """Stop at once: no row comes in after this; `counts.done` are in."""
     before = {JobState.CREATED, JobState.CHECKING, JobState.CHECKED, JobState.RUNNING}
     shown = _moved(job_id, before, JobState.CANCELLED, {JobState.CANCELLED}, caller, now)
-    passing.delete([upload_name(job_id)])
+    passing.delete([import_files.upload_name(job_id)])
     with suppress(Lost):  # it is being undone already
         jobs.forget_key(_import(job_id))
     return shown

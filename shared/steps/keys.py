@@ -9,7 +9,7 @@ from typing import Any
 
 from shared.inventory import lots as lot_records
 from shared.inventory.contract import DestroyLot, KeyJobView, Rotate, WhyFailed
-from shared.inventory.errors import LotDestroyed, OwnRequest
+from shared.inventory.errors import LotDestroyed
 from shared.inventory.lots import LotState
 from shared.jobs import parts
 from shared.jobs import records as jobs
@@ -21,6 +21,7 @@ from shared.kernel import ids
 from shared.kernel.errors import Busy, InvalidRequest, NotFound
 from shared.kernel.http import Caller
 from shared.kernel.records import Lost
+from shared.steps import two_people
 
 ROTATIONS = {"lot": JobKind.LOT_KEY, "wrapping": JobKind.WRAPPING, "pepper": JobKind.PEPPER}
 KINDS = (*ROTATIONS.values(), JobKind.DESTRUCTION)
@@ -55,24 +56,16 @@ def ask_destruction(lot_id: str, wanted: DestroyLot, key: str, caller: Caller, n
 
 
 def approve_destruction(job_id: str, caller: Caller, now: datetime) -> KeyJobView:
-    """OwnRequest for the asker. Saying so again changes nothing."""
+    """Let it be done; OwnRequest for the asker."""
     job = _destruction(job_id)
-    if job.asked_by == caller.name:
-        raise OwnRequest
-    if job.state != JobState.CREATED:
-        if job.approved_by == caller.name:
-            return _view(job)
-        raise WrongJobState(state=job.state)
-    return _moved(job, JobState.RUNNING, now, approved_by=caller.name)
+    two_people.approve(job, caller.name, now)
+    return _view(job)
 
 
 def refuse_destruction(job_id: str, caller: Caller, now: datetime) -> KeyJobView:
     job = _destruction(job_id)
-    if job.state == JobState.CANCELLED:
-        return _view(job)
-    if job.state != JobState.CREATED:
-        raise WrongJobState(state=job.state)
-    return _moved(job, JobState.CANCELLED, now, approved_by=caller.name, reason="refused")
+    two_people.refuse(job, caller.name, now)
+    return _view(job)
 
 
 def show(job_id: str) -> KeyJobView:

@@ -26,7 +26,7 @@ from botocore.client import BaseClient
 from shared.kernel import clock, passing, settings
 from shared.steps import import_files
 from tests.crowd import SCALE, SEEDS, Crowd, crowded
-from tests.doors.test_dying import Died
+from tests.deaths import Died
 from tests.journeys.test_afterwards import readings
 from tests.shop import CONTEXT, Answer, Placed, handler
 

@@ -2,62 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from botocore.client import BaseClient
 
 from shared.inventory import records as inventory
 from shared.kernel import clock
 from shared.ledger import records as ledger
 from shared.steps import settlement
+from tests.deaths import Step, abandoned, dying_after, retried
 from tests.shop import Placed, Shop
-
-WRITES = {"PutItem", "UpdateItem", "BatchWriteItem", "TransactWriteItems", "SendMessageBatch"}
-Step = Callable[[], Any]
-
-
-class Died(BaseException):
-    """The process is gone: not an Exception, so that no handler of ours can catch it."""
-
-
-@contextmanager
-def dying_after(nth: int) -> Iterator[list[str]]:
-    """Kill once, right after the n-th write, which is counted as it happens; yields the writes seen."""
-    original, seen = BaseClient._make_api_call, []
-
-    def counted(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
-        answer = original(client, operation, parameters)
-        if operation in WRITES:
-            seen.append(operation)
-            if len(seen) == nth:
-                raise Died
-        return answer
-
-    BaseClient._make_api_call = counted
-    try:
-        yield seen
-    finally:
-        BaseClient._make_api_call = original
-
-
-def retried(step: Step) -> Any:
-    """A caller, a provider or a queue that gets no answer comes again."""
-    try:
-        return step()
-    except Died:
-        return step()
-
-
-def abandoned(step: Step) -> Any:
-    """Nobody comes again: the message is lost with the process."""
-    try:
-        return step()
-    except Died:
-        return None
 
 
 def place(shop: Shop, sku: str, nth: int) -> Placed:

@@ -5,27 +5,22 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
 import pytest
-from botocore.client import BaseClient
 
 from shared.inventory import lots as lot_records
 from shared.inventory import opening, views
 from shared.inventory import records as inventory
 from shared.kernel import keyring, vault
 from shared.steps import settlement
+from tests.deaths import Step, abandoned, dying_after, retried
 from tests.shop import Answer, Shop
 
 SCALE = int(os.environ.get("SCALE", "1"))
-WRITES = {
-    *("PutItem", "UpdateItem", "BatchWriteItem", "TransactWriteItems"),
-    *("SendMessageBatch", "PutObject", "DeleteObjects", "PutSecretValue"),
-}
 
 
 @pytest.fixture(autouse=True)
@@ -343,53 +338,13 @@ def test_no_pepper_goes_that_alone_knows_a_destroyed_lot(shop: Shop) -> None:
 # --- death ---
 
 
-class Died(BaseException):
-    """The process is gone: not an Exception, so that no handler of ours can catch it."""
-
-
-@contextmanager
-def dying_after(nth: int) -> Iterator[list[str]]:
-    """Kill once, right after the n-th write; yields the writes seen."""
-    original, seen = BaseClient._make_api_call, []
-
-    def counted(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
-        answer = original(client, operation, parameters)
-        if operation in WRITES:
-            seen.append(operation)
-            if len(seen) == nth:
-                raise Died
-        return answer
-
-    BaseClient._make_api_call = counted
-    try:
-        yield seen
-    finally:
-        BaseClient._make_api_call = original
-
-
-def redelivered(step: Callable[[], Any]) -> Any:
-    try:
-        return step()
-    except Died:
-        return step()
-
-
-def left_to_the_deadlines(step: Callable[[], Any]) -> Any:
-    try:
-        return step()
-    except Died:
-        return None
-
-
 OTHERS = ("wrapping", "pepper", "retire")  # their work grows with every lot there is: they keep to the first one
-BOTH = [
-    (what, invoke) for invoke in (redelivered, left_to_the_deadlines) for what in ("lot", "destroy", "export", *OTHERS)
-]
+BOTH = [(what, invoke) for invoke in (retried, abandoned) for what in ("lot", "destroy", "export", *OTHERS)]
 ONE_OF_BOTH = [one for n, one in enumerate(BOTH) if n in (0, 2, 4, 7, 9, 11)]
 
 
 @pytest.mark.parametrize(("what", "invoke"), BOTH if SCALE > 1 else ONE_OF_BOTH)
-def test_a_worker_may_die_after_any_write(shop: Shop, what: str, invoke: Callable[[Callable[[], Any]], Any]) -> None:
+def test_a_worker_may_die_after_any_write(shop: Shop, what: str, invoke: Callable[[Step], Any]) -> None:
     shop.invoke, nth, died = invoke, 0, True
     lot_id, codes = stocked(shop, 2)
     while died:
@@ -417,7 +372,7 @@ def test_a_worker_may_die_after_any_write(shop: Shop, what: str, invoke: Callabl
 
 def at_last(step: Callable[[], Any]) -> Any:
     """A person whose request got no answer sends it again."""
-    return redelivered(step)
+    return retried(step)
 
 
 def begin(shop: Shop, what: str, lot_id: str, rotated: str, key: str) -> str:

@@ -20,7 +20,7 @@ from shared.orders import records as orders
 from shared.orders.status import Status
 from shared.steps import card_dispatch, large_orders, settlement
 from tests.crowd import SCALE, Crowd, Person, at_once, crowded
-from tests.doors.test_dying import Died, Step, abandoned, dying_after, retried
+from tests.deaths import Died, Step, abandoned, dying_after, retried
 from tests.shop import Answer, Placed, Shop
 
 SKU, OTHER, MADE = "V001", "V002", "C060"

@@ -29,8 +29,8 @@ from shared.ledger import posting
 from shared.ledger import records as ledger
 from shared.staff import records as staff
 from shared.steps import settlement
+from tests.deaths import Died, dying_after
 from tests.doors.conftest import new_shop
-from tests.doors.test_dying import Died, dying_after
 from tests.shop import CONTEXT, Shop, handler
 
 SKU = "G020"

@@ -29,7 +29,7 @@ from shared.orders import records as orders
 from shared.staff import records as staff
 from shared.steps import after_sales, recall_work, recalls
 from tests import recalled
-from tests.doors.test_dying import Died, dying_after
+from tests.deaths import Died, dying_after
 from tests.recalled import balance, lot_of, run, sell, sold_in
 
 SCALE = int(os.environ.get("SCALE", "1"))

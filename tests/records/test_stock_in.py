@@ -32,6 +32,7 @@ from shared.kernel.records import Transaction
 from shared.ledger import records as ledger
 from shared.steps import bulk_jobs, deadlines, import_files, imports, refused_rows
 from tests import imported
+from tests.deaths import Died, dying_after
 from tests.imported import OPERATOR, asked, checked, run, take_in, undone, worked
 
 ROOT = Path(__file__).parents[2]
@@ -41,11 +42,6 @@ FILES = EXPECTED["import_order"]
 SKU_OF = {"cards_txt_one_per_line.txt": "G020", "cards_number_password_gbk.txt": "C055"}
 NOW = datetime.combine(datetime.fromisoformat(EXPECTED["as_of"]), time(12), clock.SHANGHAI)
 CATALOGUE = (ROOT / "infra/local/sample/catalogue.csv").read_bytes()
-WRITES = {"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "PutObject", "DeleteObjects"}
-
-
-class Died(BaseException):
-    """The process is gone: not an Exception, so that no handler of ours can catch it."""
 
 
 @pytest.fixture
@@ -101,26 +97,6 @@ def at_call(operation: str, nth: int, happens: Any) -> Iterator[None]:
     BaseClient._make_api_call = calling
     try:
         yield
-    finally:
-        BaseClient._make_api_call = original
-
-
-@contextmanager
-def dying_after(nth: int) -> Iterator[list[str]]:
-    """Kill once, right after the n-th write, which is counted as it happens; yields the writes seen."""
-    original, seen = BaseClient._make_api_call, []
-
-    def counted(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
-        answer = original(client, operation, parameters)
-        if operation in WRITES:
-            seen.append(operation)
-            if len(seen) == nth:
-                raise Died
-        return answer
-
-    BaseClient._make_api_call = counted
-    try:
-        yield seen
     finally:
         BaseClient._make_api_call = original
 
