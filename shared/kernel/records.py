@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from functools import cache
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from pynamodb.connection import Connection, TableConnection
 from pynamodb.exceptions import PutError, PynamoDBException, TransactWriteError, UpdateError
@@ -43,13 +44,22 @@ class Options:
     max_retry_attempts = 4
 
 
+_sending = threading.local()
+
+
 @cache
 def _connection() -> Connection:
-    return Connection(
+    connection = Connection(
         connect_timeout_seconds=Options.connect_timeout_seconds,
         read_timeout_seconds=Options.read_timeout_seconds,
         max_retry_attempts=Options.max_retry_attempts,
     )
+    connection.client.meta.events.register("before-send.dynamodb.TransactWriteItems", _sent)
+    return connection
+
+
+def _sent(**_: Any) -> None:
+    getattr(_sending, "tell", lambda: None)()
 
 
 class Record(Model):
@@ -69,9 +79,12 @@ class Transaction:
     Busy if DynamoDB throttled.
     """
 
-    def __init__(self, *, ready: bool = False) -> None:
-        """ready: what is put is made ready for the wire when it is added, so that another thread can do that before."""
-        self._ready = ready
+    def __init__(self, *, ready: bool = False, sent: Callable[[], None] = lambda: None) -> None:
+        """ready: what is put is made ready for the wire when it is added, so that another thread can do that before.
+
+        sent: called when the request goes out and only its answer is waited for.
+        """
+        self._ready, self._sent = ready, sent
         self._parts: dict[str, list[tuple[str, Callable[[TransactWrite], None]]]] = {}
 
     def __len__(self) -> int:
@@ -114,6 +127,7 @@ class Transaction:
     def _commit(self) -> None:
         # PynamoDB sends checks, deletes, puts, then updates, and reasons for failure come back in this order.
         ordered = [part for verb in ("check", "delete", "put", "update") for part in self._parts.get(verb, [])]
+        _sending.tell = self._sent
         try:
             with TransactWrite(connection=_connection()) as tx:
                 for _, add in ordered:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -108,6 +109,7 @@ class _Run:
         self.job, self.ticking = job, clock.since(now)
         self.until = now + ENOUGH
         self.options = job.spec["options"]
+        self.waiting = threading.Event()  # for an answer: then there is time to prepare what comes next
 
     def run(self) -> None:
         jobs.take_up(self.job, self.ticking())
@@ -134,10 +136,15 @@ class _Run:
         self.chunk: tuple[int, list[Row]] = (-1, [])
         place = _Place.of(str(self.job.cursor))
         with ThreadPoolExecutor(1) as beside:
+            self.waiting.set()
             ready: Future[_Part | None] = beside.submit(self._prepared, place)
             while part := ready.result():
+                self.waiting.clear()
                 ready = beside.submit(self._prepared, part.after)
-                self._store(part)
+                try:
+                    self._store(part)
+                finally:
+                    self.waiting.set()
                 if self.ticking() > self.until:
                     return False
         return True
@@ -176,7 +183,11 @@ class _Run:
         return opened
 
     def _prepared(self, place: _Place) -> _Part | None:
-        """The next rows, sealed and fingerprinted, while those before them are on the wire; None at the end."""
+        """The next rows, sealed and fingerprinted, while those before them are on the wire; None at the end.
+
+        Two threads take turns on one processor: what is prepared before the wire is busy only delays the sending.
+        """
+        self.waiting.wait()
         if place.chunk == len(self.plan.chunks):
             return None
         which, rows = self.plan.chunks[place.chunk]
@@ -187,7 +198,7 @@ class _Run:
         end = place.row + len(some)
         lot, key = self.lots[which]
         cards = {row.card_id: self._card(row, lot, key) for row in some}
-        ready = Transaction(ready=True)
+        ready = Transaction(ready=True, sent=self.waiting.set)
         for row in some:
             inventory.stock(ready, *cards[row.card_id], row.instead_of)
         return _Part(some, cards, lot, _Place(place.chunk, end) if end < rows else _Place(place.chunk + 1, 0), ready)
