@@ -35,3 +35,35 @@ class RefundNotRefused(Refusal):
     code, status = "refund_not_refused", 409
     zh = "该退款尚未被支付渠道拒绝（{state}），不能登记为人工退款。"
     en = "The provider has not refused this refund ({state}); it cannot be recorded as paid by hand."
+
+
+class ProviderSilent(Refusal):
+    """No trustworthy answer; facts: provider."""
+
+    code, status, retryable = "provider_silent", 503, True
+    zh = "支付渠道 {provider} 暂时没有回应，请稍后重试或换一种支付方式。"
+    en = "Payment provider {provider} does not answer; try again in a moment or pay another way."
+
+
+class ProviderRefused(Refusal):
+    """facts: provider, reason (the provider's own code)."""
+
+    code, status = "provider_refused", 409
+    zh = "支付渠道 {provider} 拒绝了这笔支付（{reason}），请换一种支付方式。"
+    en = "Payment provider {provider} refused this payment ({reason}); pay another way."
+
+
+class NoPayer(Refusal):
+    """facts: payment_method."""
+
+    code, status = "no_payer", 422
+    zh = "支付方式 {payment_method} 需要 payer（买家在该渠道的标识，例如微信 openid）。"
+    en = "Payment method {payment_method} needs payer: how the provider knows the buyer, such as a WeChat openid."
+
+
+class BillNotReady(Exception):
+    """The provider has not made this day's bill yet: ask again later."""
+
+
+class BadBill(Exception):
+    """What came is not a bill in the documented form."""
