@@ -11,6 +11,7 @@ UV := $(BIN)/uv
 LOCK := infra/lock
 SAM_ENV := .local/tools/sam
 SAM := $(SAM_ENV)/bin/sam
+LOCALSTRIPE_ENV := .local/tools/localstripe
 export SAM_CLI_TELEMETRY := 0
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -21,7 +22,7 @@ help:  ## what can be made
 # --- the machine -----------------------------------------------------------------------------------------------------
 
 .PHONY: setup
-setup: .venv/.ready $(SAM_ENV)/.ready  ## install everything that is needed, from hashed lock files
+setup: .venv/.ready $(SAM_ENV)/.ready $(LOCALSTRIPE_ENV)/.ready  ## install everything that is needed, from hashed lock files
 
 .venv/.ready: $(LOCK)/uv.txt $(LOCK)/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
@@ -39,6 +40,12 @@ $(SAM_ENV)/.ready: $(LOCK)/sam.txt .venv/.ready
 	@$(UV) pip sync --quiet --require-hashes --python $(SAM_ENV)/bin/python $(LOCK)/sam.txt
 	@touch $@
 
+$(LOCALSTRIPE_ENV)/.ready: $(LOCK)/localstripe.txt .venv/.ready
+	@echo "installing the local Stripe of the tests into $(LOCALSTRIPE_ENV)"
+	@test -x $(LOCALSTRIPE_ENV)/bin/python || $(BIN)/python -m venv --without-pip $(LOCALSTRIPE_ENV)
+	@$(UV) pip sync --quiet --require-hashes --python $(LOCALSTRIPE_ENV)/bin/python $(LOCK)/localstripe.txt
+	@touch $@
+
 # runtime is held to the versions of dev: what was tested is what is shipped.
 COMPILE := compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --upgrade
 .PHONY: lock
@@ -46,6 +53,7 @@ lock: .venv/.ready  ## choose the newest versions that pyproject.toml allows, an
 	$(UV) pip $(COMPILE) --group dev pyproject.toml -o $(LOCK)/dev.txt
 	$(UV) pip $(COMPILE) --constraint $(LOCK)/dev.txt pyproject.toml -o $(LOCK)/runtime.txt
 	$(UV) pip $(COMPILE) --group pyproject.toml:sam -o $(LOCK)/sam.txt
+	$(UV) pip $(COMPILE) --group pyproject.toml:localstripe -o $(LOCK)/localstripe.txt
 	$(UV) pip $(COMPILE) --group pyproject.toml:uv -o $(LOCK)/uv.txt
 	@! grep -nE '://|find-links|^--|file:| @ ' $(LOCK)/*.txt || { echo "a lock file names a place: remove it"; exit 1; }
 
