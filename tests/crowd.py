@@ -69,6 +69,7 @@ class Crowd:
     stocked: Counter[str] = field(default_factory=Counter)
     codes: list[str] = field(default_factory=list)
     said: Counter[str] = field(default_factory=Counter)  # refusals
+    awaited: int = 0  # notifications of what was paid
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def stock(self, sku: str, count: int) -> None:
@@ -97,11 +98,15 @@ class Crowd:
     def pay(self, order: Placed) -> None:
         """Pay, and hand in a notification: one's own or that of somebody who pays at the same time."""
         self.shop.provider.pay(order.url)
+        with self._lock:
+            self.awaited += 1
         self._hand_in()
 
     def settle(self) -> None:
         """Let all that is under way come to its end. Of money that nobody told us of, the deadlines ask."""
-        while self._hand_in():
+        while self.awaited > 0:
+            assert self._hand_in(within=20), f"{self.awaited} notifications did not come"
+        while self._hand_in():  # also of those that paid by themselves
             pass
         self.shop.pump()
 
@@ -122,11 +127,14 @@ class Crowd:
             self.said[code] += 1
         return None
 
-    def _hand_in(self) -> bool:
+    def _hand_in(self, within: float = 0.3) -> bool:
+        """within: seconds; the provider sends a notification at once, but the machine may be busy."""
         try:
-            headers, raw = self.shop.inbox.notifications.get(timeout=0.3)  # seconds: the provider sends it at once
+            headers, raw = self.shop.inbox.notifications.get(timeout=within)
         except queue.Empty:
             return False
+        with self._lock:
+            self.awaited -= 1
         named = {name.lower(): value for name, value in headers.items()}
         assert self.asked(lambda: payment_webhooks.receive("sandbox", named, raw, clock.now())) == "success"
         return True
