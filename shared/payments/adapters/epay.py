@@ -183,9 +183,12 @@ class Epay:
     def _gateway(self) -> str:
         """Where it is, or nothing where what is said there could be read by others."""
         gateway = self.merchant.terms.get("gateway", "").rstrip("/")
-        address = urllib.parse.urlsplit(gateway)
-        plain = address.scheme == "http" and address.hostname == "127.0.0.1"
-        return gateway if plain or (address.scheme == "https" and address.hostname) else ""
+        try:
+            address = urllib.parse.urlsplit(gateway)
+            plain = address.scheme == "http" and address.hostname == "127.0.0.1"
+            return gateway if plain or (address.scheme == "https" and address.hostname) else ""
+        except ValueError:
+            return ""
 
     def _look(self, payment_id: str, now: datetime) -> PaymentStatus:
         answer = self._ask("order", {"out_trade_no": payment_id})

@@ -294,7 +294,7 @@ class Stripe:
         import stripe  # takes a fifth of a second, which only they pay who use it
 
         stripe.enable_telemetry = False  # it would tell the platform, and write an id into the home directory
-        gateway = self.merchant.terms.get("gateway", GATEWAY).rstrip("/")
+        gateway = (self.merchant.terms.get("gateway") or GATEWAY).rstrip("/")
         address = urllib.parse.urlsplit(gateway)
         plain = address.scheme == "http" and address.hostname == "127.0.0.1"
         if not self.keys or not (plain or address.scheme == "https"):
@@ -377,7 +377,7 @@ def _line(line: Mapping[str, Any]) -> BillLine:
     gross, fee_e6 = _money(line["amount"], line["currency"]), _e6(line["fee"], line["currency"])
     if kind is LineKind.FEE:
         gross, fee_e6 = Money(0, gross.currency), fee_e6 - gross.minor * E6_PER_MINOR
-    elif source.get("currency", line["currency"]) != line["currency"]:
+    elif kind is not LineKind.PAYOUT and source.get("currency") != line["currency"] and line["exchange_rate"]:
         # The account settles in another currency than the buyer paid. Its rate leads from theirs to the account's.
         paid = _money(source["amount"], source["currency"])
         gross = Money(-paid.minor if line["amount"] < 0 else paid.minor, paid.currency)
