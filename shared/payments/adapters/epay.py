@@ -121,7 +121,9 @@ class Epay:
             if len(raw) > NOTIFICATION_MAX:
                 raise ValueError
             text = raw.decode()
-            pairs = urllib.parse.parse_qsl(text, keep_blank_values=True, max_num_fields=32, errors="strict")
+            pairs = urllib.parse.parse_qsl(
+                text, keep_blank_values=True, strict_parsing=True, max_num_fields=32, errors="strict"
+            )
             fields = dict(pairs)
             if len(fields) != len(pairs) or fields.get("sign_type", "MD5") != "MD5":
                 raise ValueError

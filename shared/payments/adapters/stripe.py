@@ -374,10 +374,11 @@ def _news(refund: Mapping[str, Any]) -> RefundNews | None:
 def _line(line: Mapping[str, Any]) -> BillLine:
     kind = _KIND_OF[line["reporting_category"]]
     source = line["source"] if isinstance(line["source"], dict) else {"id": line["source"]}
+    foreign = source.get("currency", line["currency"]) != line["currency"]
     gross, fee_e6 = _money(line["amount"], line["currency"]), _e6(line["fee"], line["currency"])
     if kind is LineKind.FEE:
         gross, fee_e6 = Money(0, gross.currency), fee_e6 - gross.minor * E6_PER_MINOR
-    elif kind is not LineKind.PAYOUT and source.get("currency") != line["currency"] and line["exchange_rate"]:
+    elif foreign and line["exchange_rate"] and kind is not LineKind.PAYOUT:
         # The account settles in another currency than the buyer paid. Its rate leads from theirs to the account's.
         paid = _money(source["amount"], source["currency"])
         gross = Money(-paid.minor if line["amount"] < 0 else paid.minor, paid.currency)
