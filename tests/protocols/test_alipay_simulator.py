@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
+import re
 import signal
 import stat
 import struct
@@ -13,6 +15,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from http.client import HTTPException
@@ -29,7 +32,13 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+from cryptography.x509 import load_pem_x509_certificates
 
 from infra.local.alipay import AlipayGateway
 
@@ -432,7 +441,7 @@ def test_a_paid_trade_cannot_be_closed(client: Client) -> None:
 
 
 def test_a_trade_nobody_pays_in_time_is_closed(client: Client) -> None:
-    moment = datetime.now(BEIJING) + timedelta(seconds=2)
+    moment = datetime.now(BEIJING) + timedelta(seconds=4)
     out_trade_no, qr_code = client.precreate(time_expire=f"{moment:%Y-%m-%d %H:%M:%S}")
     unseen, unseen_code = client.precreate(time_expire=f"{moment:%Y-%m-%d %H:%M:%S}")
     _open(qr_code).close()
@@ -443,6 +452,16 @@ def test_a_trade_nobody_pays_in_time_is_closed(client: Client) -> None:
         with pytest.raises(HTTPError, match="409"):
             AlipayGateway.pay(code)
     assert client.query(unseen)["sub_code"] == "ACQ.TRADE_NOT_EXIST"
+
+
+def test_a_code_that_nobody_scanned_can_be_paid_after_it_was_to_be_closed(client: Client) -> None:
+    out_trade_no, qr_code = client.precreate()
+
+    closing = client.ask("alipay.trade.close", {"out_trade_no": out_trade_no})
+    AlipayGateway.pay(qr_code)
+
+    assert closing["sub_code"] == "ACQ.TRADE_NOT_EXIST"
+    assert client.query(out_trade_no)["trade_status"] == "TRADE_SUCCESS"
 
 
 def test_cancelling_closes_what_is_unpaid_and_refunds_what_is_paid(client: Client) -> None:
@@ -497,6 +516,17 @@ def test_all_money_back_closes_the_trade_and_more_is_refused(client: Client) -> 
     assert too_much["sub_code"] == more["sub_code"] == "ACQ.REFUND_AMT_NOT_EQUAL_TOTAL"
     assert (rest["fund_change"], rest["refund_fee"]) == ("Y", "25.00")
     assert client.query(out_trade_no)["trade_status"] == "TRADE_CLOSED"
+
+
+def test_refunds_asked_for_at_once_give_back_no_more_than_was_paid(client: Client) -> None:
+    out_trade_no, qr_code = client.precreate("25.00")
+    AlipayGateway.pay(qr_code)
+
+    with ThreadPoolExecutor(8) as crowd:
+        answers = list(crowd.map(lambda n: client.refund(out_trade_no, "10.00", f"R{n % 4}"), range(16)))
+
+    assert [answer.get("fund_change") for answer in answers].count("Y") == 2
+    assert len({answer["refund_fee"] for answer in answers if answer["code"] == "10000"}) == 2
 
 
 def test_what_is_not_paid_is_not_refunded(client: Client) -> None:
@@ -580,7 +610,7 @@ def test_a_stale_notification_comes_after_the_true_one(client: Client, shop: Sho
 def test_late_money_comes_when_it_was_said_to(client: Client, shop: Shop) -> None:
     out_trade_no, qr_code = client.precreate(notify_url=shop.notify_url)
 
-    AlipayGateway.pay(qr_code, "late", seconds=1)
+    AlipayGateway.pay(qr_code, "late", seconds=2)
 
     assert client.query(out_trade_no)["trade_status"] == "WAIT_BUYER_PAY"
     (notice,) = shop.wait(out_trade_no, 1)
@@ -844,13 +874,68 @@ def test_an_old_download_address_gives_no_bill(client: Client, gateway: AlipayGa
     assert _open(address).read(2) == b"PK"
 
 
+# -- beside the real thing ---------------------------------------------------------------------------------------------
+
+
+def published(name: str) -> Any:
+    folder = os.environ.get("KAQUAN_VECTORS")
+    if not folder:
+        pytest.skip("KAQUAN_VECTORS does not say where the published samples are")
+    return json.loads((Path(folder) / name).read_text())
+
+
+def test_a_notification_has_the_fields_of_an_authentic_one_and_is_signed_alike(client: Client, shop: Shop) -> None:
+    sample = published("alipay_v2.json")
+    theirs = sample["async_notify"]["decoded_form_fields"]
+    certificate, *_ = load_pem_x509_certificates(sample["alipay_public_cert_pem"].encode())
+    key = certificate.public_key()
+    public = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    out_trade_no, qr_code = client.precreate(notify_url=shop.notify_url)
+    AlipayGateway.pay(qr_code)
+
+    (ours,) = shop.wait(out_trade_no, 1)
+
+    assert set(theirs) <= set(ours)
+    assert {name: len(theirs[name]) for name in ("trade_no", "notify_time", "app_id", "seller_id", "notify_id")} == {
+        name: len(ours[name]) for name in ("trade_no", "notify_time", "app_id", "seller_id", "notify_id")
+    }
+    # What the test holds ours against is what holds theirs.
+    assert Client({}, {"alipay_key": public}).holds(joined(theirs, "sign", "sign_type"), theirs["sign"])
+    returned = dict(parse_qsl(sample["return_url_query"]))
+    back = AlipayGateway.pay(client.page_address("alipay.trade.page.pay", "https://shop.example/"))["return_url"]
+    assert set(returned) == set(dict(parse_qsl(urlsplit(back).query)))
+
+
+def test_a_bill_has_the_frame_of_a_real_one(quiet: Client) -> None:
+    real = published("alipay_bill.json")
+    out_trade_no, qr_code = quiet.precreate()
+    AlipayGateway.pay(qr_code)
+    quiet.refund(out_trade_no, "25.00", "R1")
+
+    with ZipFile(io.BytesIO(_open(bill_address(quiet, today())).read())) as archive:
+        lines = archive.read(archive.infolist()[0]).decode("gbk").splitlines()
+
+    def shape(line: str) -> str:
+        return re.sub(r"[0-9]+", "9", line)
+
+    assert lines[4].split(",") == real["columns"]
+    frame = [line for line in real["lines"] if line.startswith("#")]
+    assert [shape(line) for line in lines if line.startswith("#")] == [shape(line) for line in frame]
+    # Where a TAB follows, a sign stands, or nothing is.
+    for mine, theirs in zip(lines[5:7], real["lines"][5:7], strict=True):
+        cells = list(zip(mine.split(","), theirs.split(","), strict=True))
+        assert [(one.endswith("\t"), one.startswith("-")) for one, _ in cells[9:22]] == [
+            (one.endswith("\t"), one.startswith("-")) for _, one in cells[9:22]
+        ]
+
+
 # -- restarts ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_restart_keeps_keys_trades_refunds_and_undelivered_notifications(tmp_path: Path, shop: Shop) -> None:
     state = tmp_path / "alipay.sqlite"
     shop.answer = lambda notice: (503, b"")
-    with AlipayGateway(state, retry_after=(0.1, 60)) as gateway:
+    with AlipayGateway(state, retry_after=(0.2,) * 100) as gateway:
         before = Client(gateway.terms, gateway.keys)
         out_trade_no, qr_code = before.precreate(notify_url=shop.notify_url)
         AlipayGateway.pay(qr_code)
@@ -858,7 +943,7 @@ def test_a_restart_keeps_keys_trades_refunds_and_undelivered_notifications(tmp_p
         shop.wait(out_trade_no, 2)
     shop.answer = lambda notice: (200, b"success")
 
-    with AlipayGateway(state, retry_after=(0.1, 60)) as gateway:
+    with AlipayGateway(state, retry_after=(0.2,) * 100) as gateway:
         after = Client(gateway.terms, gateway.keys)
 
         assert after.keys == before.keys

@@ -54,6 +54,7 @@ _SUMMARY_COLUMNS = (
     "分润（元）",
     "实收净额（元）",
 )
+_DASHES = "-" * 41
 _ACCOUNT = f"*卡友({BUYER_LOGON})"
 
 
@@ -93,7 +94,7 @@ def bill_zip(
         _head("业务明细", seller_id, day)
         + _csv([_COLUMNS, *rows])
         + [
-            f"#{'业务明细列表结束':-^97}",
+            f"#{_DASHES}业务明细列表结束{_DASHES[5:]}",
             f"#交易合计：{len(paid)}笔，商家实收共{yuan(taken)}元，商家优惠共0.00元",
             f"#退款合计：{len(back)}笔，商家实收退款共{yuan(given)}元，商家优惠退款共0.00元",
             f"#导出时间：[{_chinese(datetime.fromtimestamp(now, BEIJING))}]",
@@ -105,7 +106,7 @@ def bill_zip(
         _head("业务汇总", seller_id, day)
         + _csv([_SUMMARY_COLUMNS, (*sums, yuan(taken + given + fees))])
         + [
-            f"#{'业务汇总列表结束':-^97}",
+            f"#{_DASHES}业务汇总列表结束{_DASHES[5:]}",
             f"#导出时间：[{_chinese(datetime.fromtimestamp(now, BEIJING))}]",
         ]
     )
@@ -121,7 +122,7 @@ def _head(kind: str, seller_id: str, day: date) -> list[str]:
         f"#支付宝{kind}查询",
         f"#账号：[{seller_id}0156]",
         f"#起始日期：[{_chinese(begins)}]   终止日期：[{_chinese(ends)}]",
-        f"#{f'{kind}列表':-^93}",
+        f"#{_DASHES}{kind}列表{_DASHES[1:]}",
     ]
 
 

@@ -26,10 +26,10 @@ METHODS = {
 }
 PAGES = ("page", "wap")  # what a buyer's browser is sent to
 CLOCK_SKEW_SECONDS_MAX = 900
-_AMOUNT = re.compile(r"(0|[1-9]\d{0,8})\.(\d{2})")
+_AMOUNT = re.compile(r"(0|[1-9][0-9]{0,8})\.([0-9]{2})")
 _AMOUNT_MINOR_MAX = 10**10  # 100,000,000.00 yuan
 _NUMBER = re.compile(r"[0-9A-Za-z_]{1,64}")
-_SPAN = re.compile(r"([1-9]\d{0,4})([mhd])")
+_SPAN = re.compile(r"([1-9][0-9]{0,4})([mhd])")
 _SPAN_SECONDS = {"m": 60, "h": 3600, "d": 86_400}
 _SPAN_SECONDS_MAX = 15 * 86_400
 _MESSAGES = {"40001": "Missing Required Arguments", "40002": "Invalid Arguments"}
