@@ -245,7 +245,7 @@ def test_every_other_last_letter_of_a_signature_is_refused() -> None:
 
 
 def test_the_border_between_nonce_and_body_cannot_be_moved() -> None:
-    raw = b'{"event_type":"OTHER",\n"resource":1}'
+    raw = b'in front\n{"event_type":"OTHER"}'
     headers = signed(raw)
     first, rest = raw.split(b"\n")
     headers["Wechatpay-Nonce"] += "\n" + first.decode()
@@ -312,8 +312,11 @@ def test_a_message_nested_without_end_is_refused() -> None:
         {"trade_state": "NOTPAY"},
         {"amount": {"total": 0, "currency": "CNY"}},
         {"amount": {"total": 25.0, "currency": "CNY"}},
+        {"amount": {"total": True, "currency": "CNY"}},
         {"amount": {"total": 2500, "currency": "cny"}},
         {"success_time": "2026-05-01T11:59:00"},
+        {"success_time": "1999-12-31T00:00:00+08:00"},
+        {"success_time": "2101-01-01T00:00:00+08:00"},
         {"out_trade_no": "pay#1"},
         {"transaction_id": ""},
     ],
@@ -881,6 +884,8 @@ def test_a_bill_is_fetched_from_wechat_only(counterpart: Counterpart, wrong: Map
     with pytest.raises(ProviderSilent):
         counterpart.says(named(counterpart, **wrong), Answer(gzip.compress(BILL), sign=None)).bill(DAY, NOW)
     assert len(counterpart.calls) == 1
+    url = wrong.get("download_url")
+    assert not isinstance(url, str) or not counterpart.adapter()._hands_out_bills(url)
 
 
 def test_the_hosts_of_wechat_hand_out_bills() -> None:

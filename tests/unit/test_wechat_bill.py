@@ -112,6 +112,12 @@ def test_the_columns_of_before_give_the_same() -> None:
     assert wechat_bill.lines(content, MCHID) == lines(60_000, -20_000)
 
 
+def test_a_product_may_be_called_anything_but_a_new_cell() -> None:
+    for name in ("a\u2028b", "a\x0bb", 'a"b', "a,b", "a`b"):
+        content = bill(HEADER, CHARGE.replace("月卡, 30 天", name), REFUND, SUMMARY_HEADER, SUMMARY)
+        assert wechat_bill.lines(content, MCHID) == lines(59_400, -23_760)
+
+
 def test_a_bill_without_lines_is_a_bill() -> None:
     assert wechat_bill.lines(bill(HEADER, SUMMARY_HEADER, "`0,`0.00,`0.00,`0.00,`0.00000,`0.00,`0.00"), MCHID) == []
 
