@@ -847,6 +847,20 @@ def test_a_bill_is_a_zip_of_gbk_files_under_gbk_names(quiet: Client) -> None:
     assert sums[5] == "合计,,2,1,640.50,640.50,0.00,0.00,0.00,-3.89,0.00,636.61"
 
 
+def test_money_of_a_past_day_stands_in_the_bill_of_that_day(quiet: Client) -> None:
+    out_trade_no, qr_code = quiet.precreate()
+
+    # In Greenwich it is still the day before.
+    AlipayGateway.pay(qr_code, paid_at="2026-03-01T16:30:00+00:00")
+
+    with ZipFile(io.BytesIO(_open(bill_address(quiet, "2026-03-02")).read())) as archive:
+        row = archive.read(archive.infolist()[0]).decode("gbk").splitlines()[5].split(",")
+    assert (row[1], row[4], row[5]) == (f"{out_trade_no}\t", "2026-03-02 00:30:00", "2026-03-02 00:30:00")
+    for odd in ("2126-03-01T16:30:00+00:00", "2026-03-01T16:30:00", "yesterday"):
+        with pytest.raises(HTTPError, match="400"):
+            AlipayGateway.pay(qr_code, paid_at=odd)
+
+
 def test_a_day_without_money_has_no_bill(quiet: Client) -> None:
     wanted = {"bill_type": "trade", "bill_date": "2026-01-01"}
     method = "alipay.data.dataservice.bill.downloadurl.query"

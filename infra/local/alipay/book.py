@@ -278,9 +278,12 @@ class Book:
             return Cashier(order, _opened(db, order, now)) if order else None
 
     def press(
-        self, token: str, outcome: str, now: float, delay_seconds: float = 5, pays_as: str = "TRADE_SUCCESS"
+        self, token: str, outcome: str, now: float, pays_at: float | None = None, pays_as: str = "TRADE_SUCCESS"
     ) -> Pressed | None:
-        """Do what the button says. A trade is paid once and no more, whatever is pressed; None if it cannot be."""
+        """Do what the button says. A trade is paid once and no more, whatever is pressed; None if it cannot be.
+
+        pays_at: when the money comes, or, for the bill of a past day, came; now if it is not said.
+        """
         with self._store.transaction() as db:
             order = _order(db, "token", token)
             trade = _opened(db, order, now) if order else None
@@ -298,7 +301,7 @@ class Book:
             elif trade.status == "TRADE_CLOSED" and not trade.is_paid:
                 return None
             else:
-                trade = self._pay(db, trade, outcome, now, delay_seconds, pays_as)
+                trade = self._pay(db, trade, outcome, now, now if pays_at is None else pays_at, pays_as)
             return Pressed(outcome, order, trade, already_paid)
 
     def _pay(
@@ -307,18 +310,18 @@ class Book:
         before: Trade,
         outcome: str,
         now: float,
-        delay_seconds: float,
+        pays_at: float,
         pays_as: str,
     ) -> Trade:
         """Take the money, unless it was taken, and notify; an outcome that is pressed again is notified again."""
         trade = before
         if trade.pays_at is None:
-            pays_at = now + delay_seconds if outcome == "late" else now
             amount_minor = off_by_one(trade.amount_minor) if outcome == "wrong_amount" else trade.amount_minor
             currency = OTHER_CURRENCY if outcome == "wrong_currency" else trade.currency
             db.execute(
-                "UPDATE trades SET amount_minor = ?, currency = ?, pays_at = ?, pays_as = ? WHERE out_trade_no = ?",
-                (amount_minor, currency, pays_at, pays_as, trade.out_trade_no),
+                "UPDATE trades SET amount_minor = ?, currency = ?, pays_at = ?, pays_as = ?,"
+                " created_at = min(created_at, ?) WHERE out_trade_no = ?",
+                (amount_minor, currency, pays_at, pays_as, pays_at, trade.out_trade_no),
             )
             trade = _sure_trade(db, trade.out_trade_no, now)
         if outcome == "silent":

@@ -8,6 +8,7 @@ import secrets
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Self
 from urllib.parse import urlencode, urlsplit
@@ -86,7 +87,7 @@ class AlipayGateway(Counterpart):
     def pay(url: str, outcome: str = "paid", **more: object) -> dict[str, Any]:
         """Open the page behind a QR code or a signed address, and press a button of it; HTTPError if it refuses.
 
-        seconds: how late `late` is.
+        seconds: how late `late` is. paid_at: a past moment, with its zone, for the bill of that day.
         """
         with _NO_PROXY(url, timeout=30) as page:
             address = page.geturl()
@@ -252,14 +253,11 @@ class AlipayGateway(Counterpart):
         return html_reply(200, pages.cashier_page(cashier, self._identity.seller_id, nonce), nonce)
 
     def _press(self, request: Request, token: str) -> Reply:
-        outcome, seconds = request.form.get("outcome", ""), request.form.get("seconds") or "5"
-        try:
-            delay = float(seconds)
-        except ValueError:
-            delay = -1
-        if outcome not in OUTCOMES or not 0 <= delay <= DELAY_SECONDS_MAX:
+        outcome, now = request.form.get("outcome", ""), time.time()
+        if outcome not in OUTCOMES:
             raise RefusedError(400, "BAD_OUTCOME", f"outcomes are {', '.join(OUTCOMES)}")
-        pressed = self._book.press(token, outcome, time.time(), delay, self._played()["paid_status"])
+        pays_at = _pays_at(request.form, outcome, now)
+        pressed = self._book.press(token, outcome, now, pays_at, self._played()["paid_status"])
         if pressed is None:
             if request.wants_json:
                 raise RefusedError(409, "ACQ.TRADE_HAS_CLOSE", "nobody can pay it any more")
@@ -304,6 +302,24 @@ class AlipayGateway(Counterpart):
         signed = fields | {"sign_type": "RSA2", "sign": self._identity.sign(canonical(fields, ()))}
         joint = "&" if urlsplit(order.return_url).query else "?"
         return f"{order.return_url}{joint}{urlencode(signed)}"
+
+
+def _pays_at(form: Mapping[str, str], outcome: str, now: float) -> float:
+    """When the money comes: late if that is wanted, on a past day if `paid_at` says so."""
+    try:
+        if said := form.get("paid_at"):
+            moment = datetime.fromisoformat(said)
+            sound = moment.tzinfo is not None and moment.timestamp() <= now
+            pays_at = moment.timestamp()
+        else:
+            delay = float(form.get("seconds") or 5)
+            sound = 0 <= delay <= DELAY_SECONDS_MAX
+            pays_at = now + delay if outcome == "late" else now
+    except ValueError:
+        sound, pays_at = False, now
+    if not sound:
+        raise RefusedError(400, "BAD_TIME", "seconds is up to a day; paid_at is a past moment with its zone")
+    return pays_at
 
 
 def _failed(sub_code: str, sub_msg: str) -> Content:
