@@ -42,6 +42,7 @@ from pynamodb.models import Model  # noqa: E402
 from infra.local.background import free_port  # noqa: E402
 from infra.local.cloud import LocalCloud  # noqa: E402
 from shared.kernel import aws, keyring, records  # noqa: E402
+from shared.payments import merchant_keys, registry  # noqa: E402
 
 # Left to itself it fails an example that takes 200 ms, which says more of the machine than of the code.
 hypothesis.settings.register_profile("kaquan", deadline=None)
@@ -147,6 +148,8 @@ def _forget_connections() -> None:
     aws.client.cache_clear()
     keyring._read.clear()
     keyring._text.cache_clear()
+    merchant_keys._read.clear()
+    registry.forget()
     records._connection.cache_clear()
     models = [Model]
     while models:

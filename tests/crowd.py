@@ -136,7 +136,9 @@ class Crowd:
         with self._lock:
             self.awaited -= 1
         named = {name.lower(): value for name, value in headers.items()}
-        assert self.asked(lambda: payment_webhooks.receive("sandbox", named, raw, clock.now())) == "success"
+        ack = self.asked(lambda: payment_webhooks.receive("sandbox", named, raw, clock.now()))
+        assert ack
+        assert ack.body == "success"
         return True
 
     # --- what is true ---

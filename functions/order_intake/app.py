@@ -7,6 +7,7 @@ from shared.kernel.errors import Busy, NotFound, TooManyTries
 from shared.kernel.http import Caller, answers, door, entry
 from shared.orders.contract import (
     ChangePayment,
+    MethodList,
     OrderView,
     PaymentView,
     PlacedOrder,
@@ -25,13 +26,14 @@ from shared.orders.errors import (
     TooManyPayments,
     WeakReference,
 )
-from shared.payments.errors import UnknownMethod
+from shared.payments.errors import MethodOut, NoPayer, ProviderRefused, ProviderSilent, UnknownMethod
 from shared.risk.errors import HoldLimit
 from shared.steps import access, order_intake
 
 QUOTING = (UnknownSku, NotForSale, OverLimit, TooManyCards, ForeignChannel)
 SHORT = (OutOfStock, QuotaUsedUp, HoldLimit)
-PLACING = (*QUOTING, *SHORT, PriceChanged, NoContact, UnknownMethod, WeakReference, ReferenceReused, Busy)
+METHOD = (UnknownMethod, MethodOut, NoPayer)
+PLACING = (*QUOTING, *SHORT, *METHOD, PriceChanged, NoContact, WeakReference, ReferenceReused, Busy)
 GUARDED = (NotFound, TooManyTries)
 
 app = door("order_intake")
@@ -42,6 +44,13 @@ app = door("order_intake")
 def quote(body: QuoteRequest) -> QuoteView:
     """Say what an order would cost today."""
     return order_intake.quote(body, clock.now())
+
+
+@app.route("/payment-methods")
+@answers(MethodList)
+def payment_methods(caller: Caller) -> MethodList:
+    """Say what a buyer may choose now."""
+    return order_intake.payment_methods(caller, clock.now())
 
 
 @app.route("/orders", methods=["POST"])
@@ -65,12 +74,13 @@ def look_up(order_id: str, caller: Caller) -> OrderView:
     status=201,
     takes=ChangePayment,
     secured="buyer",
-    refusals=(*GUARDED, NotOpen, UnknownMethod, TooManyPayments, Busy),
+    refusals=(*GUARDED, *METHOD, NotOpen, TooManyPayments, ProviderSilent, ProviderRefused, Busy),
 )
 def change_payment(order_id: str, body: ChangePayment, caller: Caller, idempotency_key: str) -> PaymentView:
-    """Pay another way."""
-    access.check(order_id, caller, clock.now())
-    return order_intake.change_payment(order_id, body, caller, idempotency_key)
+    """Pay another way, or ask again how to pay."""
+    now = clock.now()
+    access.check(order_id, caller, now)
+    return order_intake.change_payment(order_id, body, caller, idempotency_key, now)
 
 
 @app.route("/orders/{order_id}/cancel", methods=["POST"])

@@ -15,6 +15,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
+from urllib.parse import urlencode
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from chalice.app import Chalice, Request, Response
@@ -160,6 +161,7 @@ def answers(
             except Refusal as refusal:
                 return _problem(refusal, caller.language)
             if isinstance(result, Response):
+                _current.in_own_words = True
                 return result
             text = result.model_dump_json() if isinstance(result, BaseModel) else json.dumps(result)
             return Response(text, headers={"Content-Type": JSON, "Cache-Control": "no-store"}, status_code=status)
@@ -193,6 +195,7 @@ def entry(app: Chalice) -> Handler:
     @tracer.capture_lambda_handler(capture_response=False)  # responses may hold codes
     def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         _current.app, _current.request_id = app, (event.get("requestContext") or {}).get("requestId", "")
+        _current.in_own_words = False
         logger.append_keys(request_id=_current.request_id)
         try:
             answer: dict[str, Any] = app(event, context)
@@ -203,7 +206,7 @@ def entry(app: Chalice) -> Handler:
             if metrics.metric_set:
                 metrics.flush_metrics()
         headers = {name.lower(): value for name, value in (answer.get("headers") or {}).items()}
-        if answer["statusCode"] >= 400 and headers.get("content-type") != PROBLEM:
+        if answer["statusCode"] >= 400 and headers.get("content-type") != PROBLEM and not _current.in_own_words:
             refusal = _OF_CHALICE.get(answer["statusCode"], Unexpected)()
             return _problem(refusal, caller_of(event).language, allow=headers.get("allow", "")).to_dict()
         return answer
@@ -293,6 +296,10 @@ def _idempotency_key(caller: Caller) -> str:
 
 
 def _raw_body(request: Request) -> bytes:
+    """The body as it came; of a GET, whose message is its query, the query."""
+    if request.method == "GET":
+        sent = request.query_params
+        return urlencode([(name, value) for name in sent for value in sent.getlist(name)]).encode() if sent else b""
     try:
         raw = request.raw_body
         return raw.encode() if isinstance(raw, str) else raw
@@ -363,6 +370,7 @@ class _Current:
 
     app: Chalice
     request_id: str = ""
+    in_own_words: bool = False  # the view made its answer itself: a provider wants to hear just that
 
 
 _current = _Current()

@@ -10,6 +10,9 @@ from shared.kernel.http import Amount, Shape
 
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._\-]+$")]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
+ReturnUrl = Annotated[str, Field(max_length=500, pattern=r"^https?://[^\s]+$")]
+Payer = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_\-]+$")]
+"""How a provider knows the buyer, such as a WeChat openid."""
 
 
 class WantedLine(Shape):
@@ -33,11 +36,27 @@ class PlaceOrder(QuoteRequest):
     payment_method: Name
     client_ref: Annotated[str, Field(min_length=1, max_length=128)]
     quote_hash: Annotated[str, Field(max_length=64)] | None = None
-    return_url: Annotated[str, Field(max_length=500, pattern=r"^https?://[^\s]+$")] | None = None
+    return_url: ReturnUrl | None = None
+    payer: Payer | None = None
 
 
 class ChangePayment(Shape):
     payment_method: Name
+    return_url: ReturnUrl | None = None
+    payer: Payer | None = None
+
+
+class MethodView(Shape):
+    payment_method: str
+    zh: str
+    en: str
+    needs_payer: bool
+
+
+class MethodList(Shape):
+    """What a buyer may choose from now."""
+
+    methods: list[MethodView]
 
 
 class QuotedLineView(Shape):
@@ -56,12 +75,24 @@ class QuoteView(Shape):
     quote_hash: str
 
 
+class ProblemView(Shape):
+    """Why a provider has not said how to pay."""
+
+    code: str
+    zh: str
+    en: str
+    retryable: bool
+
+
 class PaymentView(Shape):
+    """How to pay: by one of the three ways, or, where there is a problem, by asking again or another method."""
+
     provider: str
     payment_id: str
     redirect_url: str | None = None
     qr_url: str | None = None
     client_params: dict[str, str] | None = None
+    problem: ProblemView | None = None
 
 
 class LineView(Shape):

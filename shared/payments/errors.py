@@ -29,6 +29,12 @@ class UnknownPayment(Refusal):
     en = "There is no such payment."
 
 
+class UnknownMoney(Refusal):
+    code, status = "unknown_money", 404
+    zh = "没有这笔到账记录。"
+    en = "There is no such money on record."
+
+
 class RefundNotRefused(Refusal):
     """facts: state."""
 
@@ -51,6 +57,22 @@ class ProviderRefused(Refusal):
     code, status = "provider_refused", 409
     zh = "支付渠道 {provider} 拒绝了这笔支付（{reason}），请换一种支付方式。"
     en = "Payment provider {provider} refused this payment ({reason}); pay another way."
+
+
+class MethodOut(Refusal):
+    """facts: payment_method."""
+
+    code, status, retryable = "payment_method_out", 503, True
+    zh = "支付方式 {payment_method} 暂时不可用，请换一种支付方式或稍后再试。"
+    en = "Payment method {payment_method} is out of order just now; pay another way, or try again later."
+
+
+class TooManyMerchants(Refusal):
+    """facts: limit."""
+
+    code, status = "too_many_merchants", 422
+    zh = "收款账户最多 {limit} 个。"
+    en = "There can be {limit} merchant accounts at most."
 
 
 class NoPayer(Refusal):

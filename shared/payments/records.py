@@ -11,11 +11,16 @@ from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 from shared.kernel import clock, ids, records, settings
 from shared.kernel.errors import NotFound
 from shared.kernel.money import Money
-from shared.payments.errors import UnknownPayment
-from shared.payments.provider import Charge
+from shared.payments.errors import UnknownMoney, UnknownPayment
+from shared.payments.provider import Attempt, Charge, RefundRequest
 from shared.payments.states import MoneyState, RefundState
 
 DUE = "due#refund#0"
+
+NO_ORDER = "-"
+"""Where the order's id would stand: money that came for nothing we know of."""
+
+UNKNOWN_PAYMENT = "unknown_payment"
 
 REFUND_WITHIN = timedelta(minutes=2)
 """A refund is sent within seconds of being requested; later than this its message is lost and sent again."""
@@ -33,7 +38,8 @@ class Due(GlobalSecondaryIndex["Refund"]):
 class Payment(records.Record):
     """One attempt to pay one order: our own record of what a notification must match.
 
-    It never changes: whether it was paid is said by the money that came for it, and by the order's `paid_by`.
+    Whether it was paid is said by the money that came for it, and by the order's `paid_by`. `provider` is the code of
+    the merchant whose provider it is for.
     """
 
     class Meta(records.Options):
@@ -42,14 +48,27 @@ class Payment(records.Record):
     id = UnicodeAttribute(hash_key=True)
     order_id = UnicodeAttribute()
     provider = UnicodeAttribute()
+    method = UnicodeAttribute(null=True)  # not said where the provider has but one
     amount_minor = NumberAttribute()
     currency = UnicodeAttribute()
     subject = UnicodeAttribute()
     expires_at = UnicodeAttribute()
+    reference = UnicodeAttribute(null=True)  # the provider's own name for it
 
     @property
     def amount(self) -> Money:
         return Money(int(self.amount_minor), str(self.currency))
+
+    @property
+    def attempt(self) -> Attempt:
+        return Attempt(
+            str(self.id),
+            str(self.method or self.provider),
+            self.amount,
+            str(self.subject),
+            clock.parse(str(self.expires_at)),
+            str(self.reference) if self.reference else None,
+        )
 
 
 class Received(records.Record):
@@ -86,7 +105,9 @@ class Refund(records.Record):
     order_id = UnicodeAttribute()
     provider = UnicodeAttribute()
     provider_no = UnicodeAttribute()
-    amount_minor = NumberAttribute()
+    payment_id = UnicodeAttribute()
+    charged_minor = NumberAttribute()  # all of the charge
+    amount_minor = NumberAttribute()  # what of it goes back
     currency = UnicodeAttribute()
     reason = UnicodeAttribute()
     of_order = UnicodeAttribute(null=True)  # set where the order itself waits for this refund
@@ -102,12 +123,25 @@ class Refund(records.Record):
     def amount(self) -> Money:
         return Money(int(self.amount_minor), str(self.currency))
 
+    @property
+    def request(self) -> RefundRequest:
+        """What its provider is told about it."""
+        return RefundRequest(
+            str(self.id),
+            str(self.payment_id),
+            str(self.provider_no),
+            Money(int(self.charged_minor), str(self.currency)),
+            self.amount,
+            str(self.reason),
+        )
+
 
 def open_payment(
     tx: records.Transaction,
     payment_id: str,
     order_id: str,
     provider: str,
+    method: str,
     amount: Money,
     subject: str,
     expires_at: datetime,
@@ -119,6 +153,7 @@ def open_payment(
             payment_id,
             order_id=order_id,
             provider=provider,
+            method=None if method == provider else method,
             amount_minor=amount.minor,
             currency=amount.currency,
             subject=subject,
@@ -135,6 +170,11 @@ def payment(payment_id: str) -> Payment:
     except Payment.DoesNotExist:
         pass
     raise UnknownPayment
+
+
+def refer(payment_id: str, reference: str) -> None:
+    """Keep the provider's own name for an attempt; it gives the same name each time it is asked."""
+    Payment(payment_id).update([Payment.reference.set(reference)])
 
 
 def money_id(provider: str, provider_no: str) -> str:
@@ -163,8 +203,37 @@ def record(paid: Payment, charge: Charge, now: datetime) -> Received:
     return money
 
 
+def record_unknown(tx: records.Transaction, provider: str, charge: Charge, now: datetime) -> Received:
+    """Money for a payment that we never asked this provider for; the part that loses is named ``money``."""
+    money = Received(
+        money_id(provider, charge.provider_no),
+        order_id=NO_ORDER,
+        payment_id=charge.payment_id,
+        provider=provider,
+        provider_no=charge.provider_no,
+        amount_minor=charge.amount.minor,
+        currency=charge.amount.currency,
+        paid_at=clock.iso(charge.paid_at),
+        received_at=clock.iso(now),
+        raw=charge.raw[:4096],
+        state=MoneyState.APPLIED,
+        use=UNKNOWN_PAYMENT,
+    )
+    tx.insert("money", money)
+    return money
+
+
 def received(money_id: str) -> Received:
-    return Received.get(money_id, consistent_read=True)
+    """The money, or UnknownMoney."""
+    try:
+        return Received.get(money_id, consistent_read=True)
+    except Received.DoesNotExist:
+        raise UnknownMoney from None
+
+
+def use_otherwise(tx: records.Transaction, money: Received, use: str) -> None:
+    """A person has decided what becomes of money in suspense, once; the part that loses is named ``money``."""
+    tx.update("money", Received(money.id), [Received.use.set(use)], Received.use == money.use)
 
 
 def apply(tx: records.Transaction, money: Received, use: str) -> None:
@@ -186,8 +255,10 @@ def request_refund(
     now: datetime,
     *,
     of_order: bool,
+    amount: Money | None = None,
 ) -> None:
-    """Insert a refund of all of this money; the part that loses is named ``refund``."""
+    """Insert a refund of this money, or of an amount of it; the part that loses is named ``refund``."""
+    amount = amount or money.amount
     tx.insert(
         "refund",
         Refund(
@@ -195,8 +266,10 @@ def request_refund(
             order_id=money.order_id,
             provider=money.provider,
             provider_no=money.provider_no,
-            amount_minor=money.amount_minor,
-            currency=money.currency,
+            payment_id=money.payment_id,
+            charged_minor=money.amount_minor,
+            amount_minor=amount.minor,
+            currency=amount.currency,
             reason=reason,
             of_order=str(money.order_id) if of_order else None,
             state=RefundState.REQUESTED,

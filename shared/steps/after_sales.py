@@ -21,10 +21,10 @@ from shared.orders.status import LineState, Refund, Status
 from shared.payments import records as payments
 from shared.payments import registry
 from shared.payments.errors import RefundNotRefused
-from shared.payments.provider import Outcome, RefundRequest
+from shared.payments.provider import Outcome
 from shared.payments.states import RefundState
 from shared.staff import records as staff
-from shared.steps import large_orders, order_closing
+from shared.steps import large_orders, order_closing, provider_calls
 
 ASK_AGAIN = timedelta(minutes=1)
 """Doubled with every try."""
@@ -139,14 +139,12 @@ def wait(refund: payments.Refund, state: RefundState, now: datetime) -> None:
 
 
 def _answer(refund: payments.Refund, now: datetime) -> Outcome:
-    provider = registry.provider(str(refund.provider))
+    provider, request = registry.provider(str(refund.provider)), refund.request
     if refund.state == RefundState.UNKNOWN:
-        known = provider.query_refund(str(refund.id), now)
+        known = provider_calls.counted(provider, lambda: provider.query_refund(request, now), now)
         if known is not Outcome.ABSENT:
             return known
-    return provider.refund(
-        RefundRequest(str(refund.id), str(refund.provider_no), refund.amount, str(refund.reason)), now
-    )
+    return provider_calls.counted(provider, lambda: provider.refund(request, now), now)
 
 
 def _succeed(

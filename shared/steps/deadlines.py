@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
+from typing import NamedTuple
 
 from shared.jobs import records as jobs
 from shared.kernel import clock, queues
@@ -12,20 +15,32 @@ from shared.kernel.errors import Refusal
 from shared.kernel.records import Lost, Transaction
 from shared.kernel.telemetry import count, logger
 from shared.orders import records as orders
-from shared.orders.deadlines import STEP_WITHIN, TRIES_MAX, next_look
+from shared.orders.deadlines import LAST_LOOK, STEP_WITHIN, TRIES_MAX, next_look
 from shared.orders.records import Head
 from shared.orders.status import CLOSED, GIVING_BACK, Status
 from shared.payments import records as payments
 from shared.payments import registry
 from shared.payments.errors import UnknownProvider
-from shared.payments.provider import Outcome
+from shared.payments.provider import Outcome, PaymentStatus, Provider
 from shared.payments.states import RefundState
 from shared.staff import records as staff
-from shared.steps import after_sales, order_closing, payment_received, risk_checks
+from shared.steps import after_sales, order_closing, payment_received, provider_calls, risk_checks
 from shared.steps.relay import JOBS, NEXT, REFUNDS
 
-AT_ONCE = 200  # overdue things in one run: a minute's run stays within its time limit
+AT_ONCE = 300  # overdue things in one run: a minute's run stays within its time limit
+SIDE_BY_SIDE = 8  # questions to providers: each takes a few tenths of a second of waiting
 LATE = timedelta(minutes=5)  # overdue by more than this means that this very step does not keep up
+
+
+class Answer(NamedTuple):
+    """What a provider says of one attempt to pay."""
+
+    provider: Provider
+    payment: payments.Payment
+    status: PaymentStatus
+
+
+Told = Mapping[str, Answer | None]
 
 
 def run(now: datetime) -> None:
@@ -33,9 +48,10 @@ def run(now: datetime) -> None:
     late = clock.iso(now - LATE)
     found = [orders.head_of(order_id) for order_id in orders.overdue(now, AT_ONCE)]
     count("OverdueOrders", sum(1 for head in found if head.due_at and str(head.due_at) < late))
-    silent: set[str] = set()
+    asking = [head for head in found if Status(head.status) in {Status.PLACED, *CLOSED}]
+    told = _asked([payment_id for head in asking for payment_id in map(str, head.payments)])
     for head in found:
-        _guarded(str(head.order_id), _order, head, silent, now)
+        _guarded(str(head.order_id), _order, head, told, now)
     for refund_id in payments.overdue_refunds(now, AT_ONCE):
         _guarded(refund_id, _refund, payments.refund(refund_id), now)
     for job_id in jobs.overdue(now, AT_ONCE):
@@ -52,7 +68,7 @@ def _guarded(about: str, move: Callable[..., None], *record_and_now: object) -> 
         count("DeadlineFailed")
 
 
-def _order(head: Head, silent: set[str], now: datetime) -> None:
+def _order(head: Head, told: Told, now: datetime) -> None:
     status = Status(head.status)
     if not head.due_at or str(head.due_at) > clock.iso(now):
         return  # the index was a moment behind
@@ -61,9 +77,9 @@ def _order(head: Head, silent: set[str], now: datetime) -> None:
     if status is Status.HOLDING:
         order_closing.close(orders.order_of(str(head.order_id)), Status.CANCELLED, now)
     elif status is Status.PLACED:
-        _unpaid(head, silent, now)
+        _unpaid(head, told, now)
     elif status in CLOSED:
-        _closed(head, silent, now)
+        _closed(head, told, now)
     elif status is Status.REVIEW:
         risk_checks.overdue(head, now)
     elif status in NEXT:
@@ -72,9 +88,9 @@ def _order(head: Head, silent: set[str], now: datetime) -> None:
         _tell_a_person(head, now)
 
 
-def _unpaid(head: Head, silent: set[str], now: datetime) -> None:
-    """Ask whether a notification was lost; if nothing was paid, wait on or expire."""
-    _all_answered(head, silent, now)
+def _unpaid(head: Head, told: Told, now: datetime) -> None:
+    """Take in the money whose notification was lost; if there is none, wait on or expire."""
+    _take_in(head, told, now)
     latest = orders.outline_of(str(head.order_id))
     if latest.status is not Status.PLACED:
         return
@@ -85,38 +101,81 @@ def _unpaid(head: Head, silent: set[str], now: datetime) -> None:
         orders.look_again(head, next_look(clock.parse(str(head.placed_at)), expires_at, now), 0)
 
 
-def _closed(head: Head, silent: set[str], now: datetime) -> None:
-    """Ask once more whether money came unnoticed; if none did, the order rests. A silent provider is asked again."""
-    if _all_answered(head, silent, now):
-        orders.rest(head)
-    else:
-        tries = int(head.tries) + 1
-        orders.look_again(head, now + STEP_WITHIN * 2 ** min(tries, TRIES_MAX), tries)
+def _closed(head: Head, told: Told, now: datetime) -> None:
+    """See that nobody can pay the order any more, ask once more when its pay pages have ended, then let it rest.
+
+    A silent provider is asked again until it answers.
+    """
+    attempts = [str(payment_id) for payment_id in head.payments]
+    last = clock.parse(str(head.expires_at)) + LAST_LOOK
+    answered = _take_in(head, told, now)
+    if answered and all(_ended(told[payment_id]) for payment_id in attempts):
+        if now < last:
+            orders.look_again(head, last, 0)
+            return
+        if not any(_can_be_paid(told[payment_id]) for payment_id in attempts):
+            orders.rest(head)
+            return
+    tries = int(head.tries) + 1
+    orders.look_again(head, now + STEP_WITHIN * 2 ** min(tries, TRIES_MAX), tries)
 
 
-def _all_answered(head: Head, silent: set[str], now: datetime) -> bool:
-    """Take in whatever money the order's attempts to pay have brought; False if a provider cannot say yet."""
-    answered = [_answered(payment_id, silent, now) for payment_id in map(str, head.payments)]
-    return all(answered)
+def _asked(payment_ids: Sequence[str]) -> Told:
+    """Ask the providers of these attempts, side by side; one that does not answer is asked once in this run."""
+    by_provider: dict[str, list[payments.Payment]] = {}
+    for payment_id in payment_ids:
+        attempt = payments.payment(payment_id)
+        by_provider.setdefault(str(attempt.provider), []).append(attempt)
+    told: dict[str, Answer | None] = {}
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        for code, (first, *others) in by_provider.items():
+            try:
+                provider = registry.provider(code)
+            except UnknownProvider:
+                # It has been taken out of this deployment; money it still reports will come as late money.
+                told |= {str(attempt.id): None for attempt in (first, *others)}
+                continue
+            said = [_ask(provider, first)]
+            silent = said[0].status.outcome is Outcome.UNKNOWN
+            if silent:
+                logger.warning("provider does not answer", provider=code)
+            said += [said[0]._replace(payment=other) for other in others] if silent else []
+            said += pool.map(partial(_ask, provider), [] if silent else others)
+            told |= {str(answer.payment.id): answer for answer in said}
+    return told
 
 
-def _answered(payment_id: str, silent: set[str], now: datetime) -> bool:
-    """silent: the providers that did not answer in this run; waiting for them again would make all others late."""
-    attempt = payments.payment(payment_id)
-    name = str(attempt.provider)
+def _ask(provider: Provider, payment: payments.Payment) -> Answer:
+    now = clock.now()  # signed with the time it is, however late this run is
     try:
-        provider = registry.provider(name)
-    except UnknownProvider:
-        return True  # it has been taken out of this deployment; money it still reports will come as late money
-    if name in silent:
-        return False
-    answer = provider.query(payment_id, clock.now())  # signed with the time it is, however late this run is
-    if answer.outcome is Outcome.UNKNOWN:
-        silent.add(name)
-        logger.warning("provider does not answer", provider=name)
-    for charge in answer.charges if answer.outcome is Outcome.SUCCEEDED else ():
-        payment_received.receive(payment_id, charge, name, now)
-    return answer.outcome not in {Outcome.UNKNOWN, Outcome.PROCESSING}
+        status = provider_calls.counted(provider, lambda: provider.query(payment.attempt, now), now)
+    except Exception:  # noqa: BLE001  # logged and counted: the other deadlines must not wait for this one
+        logger.exception("a provider cannot be asked", provider=provider.code)
+        count("DeadlineFailed")
+        status = PaymentStatus(Outcome.UNKNOWN)
+    return Answer(provider, payment, status)
+
+
+def _take_in(head: Head, told: Told, now: datetime) -> bool:
+    """Take in whatever money the order's attempts to pay have brought; False if a provider cannot say yet."""
+    answers = [answer for payment_id in map(str, head.payments) if (answer := told[payment_id])]
+    for answer in answers:
+        for charge in answer.status.charges if answer.status.outcome is Outcome.SUCCEEDED else ():
+            payment_received.receive(str(answer.payment.id), charge, answer.provider.code, now)
+    return all(answer.status.outcome is not Outcome.UNKNOWN for answer in answers)
+
+
+def _ended(answer: Answer | None) -> bool:
+    """Close an attempt at its provider; False where that is not sure, or where somebody has just paid it."""
+    if answer is None or answer.status.outcome in {Outcome.SUCCEEDED, Outcome.FAILED}:
+        return True
+    provider, attempt, now = answer.provider, answer.payment.attempt, clock.now()
+    closed = provider_calls.counted(provider, lambda: provider.close(attempt, now), now)
+    return closed in {Outcome.SUCCEEDED, Outcome.ABSENT}
+
+
+def _can_be_paid(answer: Answer | None) -> bool:
+    return answer is not None and answer.status.outcome is Outcome.PROCESSING
 
 
 def _send_again(head: Head, queue: str, now: datetime) -> None:

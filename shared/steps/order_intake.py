@@ -23,6 +23,8 @@ from shared.orders import records as orders
 from shared.orders.contract import (
     ChangePayment,
     Contact,
+    MethodList,
+    MethodView,
     OrderView,
     PaymentView,
     PlacedOrder,
@@ -44,6 +46,9 @@ from shared.orders.quoting import Quote, QuotedLine
 from shared.orders.status import LineState, Status
 from shared.payments import records as payments
 from shared.payments import registry
+from shared.payments.errors import NoPayer
+from shared.payments.kinds import METHODS
+from shared.payments.provider import Provider
 from shared.risk.errors import HoldLimit
 from shared.risk.holds import Caps
 from shared.steps import hold_limits, large_orders, order_closing, quoting
@@ -122,13 +127,25 @@ def cancel(order_id: str, now: datetime) -> OrderView:
     return look_up(order_id)
 
 
-def change_payment(order_id: str, wanted: ChangePayment, caller: Caller, key: str) -> PaymentView:
+def payment_methods(caller: Caller, now: datetime) -> MethodList:
+    """What this caller's buyers may choose now; a provider that does not answer is left out until it does."""
+    offered = [(name, METHODS[name]) for name in registry.methods(caller.channel, now)]
+    return MethodList(
+        methods=[
+            MethodView(payment_method=name, zh=method.zh, en=method.en, needs_payer=method.needs_payer)
+            for name, method in offered
+        ]
+    )
+
+
+def change_payment(order_id: str, wanted: ChangePayment, caller: Caller, key: str, now: datetime) -> PaymentView:
     """Another attempt to pay; the same key, or without one the same method, gives the same attempt again."""
-    provider = registry.method(wanted.payment_method)
+    method = wanted.payment_method
     head = orders.head_of(order_id)
     if Status(head.status) is not Status.PLACED:
         raise NotOpen(order_status=head.status)
-    payment_id = _payment_id(order_id, key or provider.code)
+    provider = _chosen(method, wanted.payer, str(head.channel), now)
+    payment_id = _payment_id(order_id, key or _way(provider.code, method))
     if payment_id not in head.payments:
         if len(head.payments) >= PAYMENTS_MAX:
             raise TooManyPayments(limit=PAYMENTS_MAX)
@@ -137,14 +154,14 @@ def change_payment(order_id: str, wanted: ChangePayment, caller: Caller, key: st
             with Transaction() as tx:
                 expires_at = clock.parse(str(head.expires_at))
                 payments.open_payment(
-                    tx, payment_id, order_id, provider.code, head.total, str(first.subject), expires_at
+                    tx, payment_id, order_id, provider.code, method, head.total, str(first.subject), expires_at
                 )
                 orders.add_payment(tx, head, payment_id, provider.code)
         except Lost as lost:
             if "payment" not in lost.refused:
                 latest = Status(orders.head_of(order_id).status)
                 raise (Busy() if latest is Status.PLACED else NotOpen(order_status=latest)) from None
-    return payment_view(payments.payment(payment_id), caller, "")
+    return payment_view(payments.payment(payment_id), caller, wanted.return_url or "", wanted.payer or "", now)
 
 
 def _place_new(
@@ -155,12 +172,12 @@ def _place_new(
     now: datetime,
     hold_seconds: int | None,
 ) -> PlacedOrder:
-    provider = registry.method(wanted.payment_method, on_account=caller.channel != SHOP)
+    provider = _chosen(wanted.payment_method, wanted.payer, caller.channel, now)
     quoted, skus = quoting.quote(wanted, caller.channel)
     if wanted.quote_hash and wanted.quote_hash != quoted.hash:
         raise PriceChanged(quote_hash=quoted.hash)
     order_id = str(ref.refers_to)
-    payment_id = _payment_id(order_id, provider.code)
+    payment_id = _payment_id(order_id, _way(provider.code, wanted.payment_method))
     expires_at = now + timedelta(seconds=hold_seconds or settings.whole("HOLD_SECONDS", HOLD_SECONDS))
     head = _new_head(order_id, quoted, provider.code, payment_id, contact, caller, now, expires_at)
     subject = quoted.lines[0].title[:60]
@@ -188,7 +205,16 @@ def _place_new(
             with Transaction() as tx:
                 orders.place(tx, head, lines, ref)
                 if not large:
-                    payments.open_payment(tx, payment_id, order_id, provider.code, quoted.total, subject, expires_at)
+                    payments.open_payment(
+                        tx,
+                        payment_id,
+                        order_id,
+                        provider.code,
+                        wanted.payment_method,
+                        quoted.total,
+                        subject,
+                        expires_at,
+                    )
                 for line in lines:
                     for card_id in line.card_ids:
                         inventory.hold(tx, card_id, str(line.sku), order_id, quoted.channel)
@@ -214,7 +240,8 @@ def _place_new(
         return _complete(order_id, caller, wanted, now)
     placed = payments.Payment(payment_id, amount_minor=quoted.total.minor, currency=quoted.total.currency)
     placed.provider, placed.subject, placed.expires_at = provider.code, subject, head.expires_at
-    return placed_view(head, placed, caller, wanted.return_url or "")
+    placed.method = wanted.payment_method
+    return placed_view(head, placed, caller, wanted, now)
 
 
 def _complete(order_id: str, caller: Caller, wanted: PlaceOrder, now: datetime) -> PlacedOrder:
@@ -225,7 +252,7 @@ def _complete(order_id: str, caller: Caller, wanted: PlaceOrder, now: datetime) 
             break
         head = order.head
         placed_at, expires_at = clock.parse(str(head.placed_at)), clock.parse(str(head.expires_at))
-        payment_id = _payment_id(order_id, str(head.provider))
+        payment_id = _payment_id(order_id, _way(str(head.provider), wanted.payment_method))
         try:
             large_orders.hold(order, now)
             with Transaction() as tx:
@@ -237,7 +264,16 @@ def _complete(order_id: str, caller: Caller, wanted: PlaceOrder, now: datetime) 
                     also={"payments": [payment_id], "ref": None},
                 )
                 subject = str(order.lines[0].title)[:60]
-                payments.open_payment(tx, payment_id, order_id, str(head.provider), head.total, subject, expires_at)
+                payments.open_payment(
+                    tx,
+                    payment_id,
+                    order_id,
+                    str(head.provider),
+                    wanted.payment_method,
+                    head.total,
+                    subject,
+                    expires_at,
+                )
         except Lost:
             pass  # another try for the same order was faster, or it was given up: look again
         except (OutOfStock, Busy):
@@ -247,7 +283,7 @@ def _complete(order_id: str, caller: Caller, wanted: PlaceOrder, now: datetime) 
         order = orders.order_of(order_id)
     if not order.head.payments:
         raise Busy  # it was given up, so the next try begins anew
-    return placed_view(order.head, payments.payment(str(order.head.payments[-1])), caller, wanted.return_url or "")
+    return placed_view(order.head, payments.payment(str(order.head.payments[-1])), caller, wanted, now)
 
 
 def _placed_before(
@@ -258,7 +294,7 @@ def _placed_before(
     head = orders.head_of(str(placed.refers_to))
     if not head.payments:
         return _complete(str(head.order_id), caller, wanted, now)
-    return placed_view(head, payments.payment(str(head.payments[-1])), caller, wanted.return_url or "")
+    return placed_view(head, payments.payment(str(head.payments[-1])), caller, wanted, now)
 
 
 def _contact(given: Contact) -> people.Contact:
@@ -334,7 +370,20 @@ def _available(sku: Sku, quantity: int, channel: str, today: date) -> bool:
     return True
 
 
+def _chosen(method: str, payer: str | None, channel: str, now: datetime) -> Provider:
+    if method in METHODS and METHODS[method].needs_payer and not payer:
+        raise NoPayer(payment_method=method)
+    return registry.choose(method, channel, now)
+
+
+def _way(provider: str, method: str) -> str:
+    """A method of one merchant: the same method of another one is another attempt."""
+    return method if method == provider else f"{provider}.{method}"
+
+
 def _payment_id(order_id: str, key: str) -> str:
-    """An attempt's id follows from its order and a key (the caller's, else the method): trying twice is trying once."""
-    digest = hashlib.sha256(f"{order_id}|{key}".encode()).hexdigest()[:8]
-    return f"pay_{order_id.removeprefix('ord_')}{digest}"
+    """An attempt's id follows from its order and a key (the caller's, else the way): trying twice is trying once.
+
+    30 characters, because WeChat takes no longer number than 32.
+    """
+    return ids.new("pay", ids.moment(order_id), hashlib.sha256(f"{order_id}|{key}".encode()).digest()[:10])

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from shared.kernel import clock, tokens
+from datetime import datetime
+
+from shared.kernel import tokens
+from shared.kernel.errors import Refusal
 from shared.kernel.http import Amount, Caller
 from shared.kernel.money import Money
 from shared.orders import records as orders
-from shared.orders.contract import LineView, NoticeView, OrderView, PaymentView, PlacedOrder
+from shared.orders.contract import (
+    LineView,
+    NoticeView,
+    OrderView,
+    PaymentView,
+    PlacedOrder,
+    PlaceOrder,
+    ProblemView,
+)
 from shared.orders.notices import NOTICES, Notice
 from shared.payments import records as payments
-from shared.payments import registry
-from shared.payments.provider import PaymentRequest
+from shared.steps import provider_calls
 
 
 def order_view(order: orders.Order) -> OrderView:
@@ -38,31 +48,30 @@ def order_view(order: orders.Order) -> OrderView:
     )
 
 
-def placed_view(head: orders.Head, payment: payments.Payment, caller: Caller, return_url: str) -> PlacedOrder:
+def placed_view(
+    head: orders.Head, payment: payments.Payment, caller: Caller, wanted: PlaceOrder, now: datetime
+) -> PlacedOrder:
+    """The order and how to pay it; where its provider has not said how, the reason why, for the order is placed."""
+    try:
+        view = payment_view(payment, caller, wanted.return_url or "", wanted.payer or "", now)
+    except Refusal as said:
+        why = ProblemView(code=said.code, zh=said.sentence("zh"), en=said.sentence("en"), retryable=said.retryable)
+        view = PaymentView(provider=str(payment.provider), payment_id=str(payment.id), problem=why)
     return PlacedOrder(
         order_id=str(head.order_id),
         status=str(head.status),
         total=amount_of(head.total),
         expires_at=str(head.expires_at),
         access_token=tokens.access_token(str(head.order_id)),
-        payment=payment_view(payment, caller, return_url),
+        payment=view,
     )
 
 
-def payment_view(payment: payments.Payment, caller: Caller, return_url: str) -> PaymentView:
-    provider = registry.provider(str(payment.provider))
-    intent = provider.create(
-        PaymentRequest(
-            payment_id=str(payment.id),
-            amount=payment.amount,
-            subject=str(payment.subject),
-            notify_url=f"{caller.base_url}/webhooks/payments/{provider.code}",
-            return_url=return_url,
-            expires_at=clock.parse(str(payment.expires_at)),
-        )
-    )
+def payment_view(payment: payments.Payment, caller: Caller, return_url: str, payer: str, now: datetime) -> PaymentView:
+    """How to pay an attempt; raises what its provider refuses it with."""
+    intent = provider_calls.begin(payment, caller, return_url, payer, now)
     return PaymentView(
-        provider=provider.code,
+        provider=str(payment.provider),
         payment_id=str(payment.id),
         redirect_url=intent.redirect_url,
         qr_url=intent.qr_url,

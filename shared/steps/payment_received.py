@@ -28,6 +28,7 @@ from shared.payments.errors import UnknownPayment
 from shared.payments.provider import Charge
 from shared.payments.records import Received
 from shared.payments.states import MoneyState
+from shared.staff import records as staff
 from shared.steps.quoting import need
 
 ATTEMPTS = 12  # lost races against the order's other moves and against buyers of the same cards
@@ -36,10 +37,17 @@ _chance = SystemRandom()
 
 
 def receive(payment_id: str, charge: Charge, provider: str, now: datetime) -> None:
-    """Record the charge, then act on it; UnknownPayment if we never asked for it. Repeating it changes nothing."""
-    paid = payments.payment(payment_id)
-    if paid.provider != provider:
-        raise UnknownPayment
+    """Record the charge, then act on it. Repeating it changes nothing.
+
+    Money that we never asked this provider for lies in suspense until a person has found out why it came.
+    """
+    try:
+        paid = payments.payment(payment_id)
+    except UnknownPayment:
+        paid = None
+    if paid is None or paid.provider != provider:
+        _keep_unknown(charge, provider, now)
+        return
     money = payments.record(paid, charge, now)
     for _ in range(ATTEMPTS):
         if money.state == MoneyState.APPLIED:
@@ -53,14 +61,47 @@ def receive(payment_id: str, charge: Charge, provider: str, now: datetime) -> No
 
 
 def _use(money: Received, paid: payments.Payment, order: Order, now: datetime) -> None:
-    if money.amount != paid.amount:
-        _give_back(money, order, "wrong_amount", now)
-    elif order.head.paid_by or order.head.refund:
-        _give_back(money, order, "paid_twice", now)
+    odd = _odd(money, paid, order)
+    if odd:
+        _give_back(money, order, odd, now)
     elif order.status is Status.PLACED:
         _pay(money, order, {}, now)
     else:
         _revive(money, order, now)
+
+
+def _odd(money: Received, paid: payments.Payment, order: Order) -> str | None:
+    """Why this money is not the price of its order, if it is not."""
+    if money.amount.currency != paid.amount.currency:
+        return "other_currency"
+    if money.amount != paid.amount:
+        return "too_little" if money.amount < paid.amount else "too_much"
+    if order.head.refund:
+        return "after_refund"
+    return "paid_twice" if order.head.paid_by else None
+
+
+def _keep_unknown(charge: Charge, provider: str, now: datetime) -> None:
+    fee = share(charge.amount.minor, registry.provider(provider).fee_e6)
+    try:
+        with Transaction() as tx:
+            money = payments.record_unknown(tx, provider, charge, now)
+            ledger.post(
+                tx,
+                payments.UNKNOWN_PAYMENT,
+                posting.unplaced_received(provider, charge.amount, fee),
+                now,
+                charge.paid_at,
+                provider=provider,
+                payment_id=charge.payment_id,
+            )
+            staff.open_task(tx, "unknown_money", str(money.id), payments.NO_ORDER, now)
+    except Lost as lost:
+        if not lost.refused:
+            raise Busy from None  # another transaction was in the way: the provider will say it again
+        return
+    count("UnknownMoney")
+    logger.error("money for an unknown payment", provider=provider, provider_no=charge.provider_no)
 
 
 def _revive(money: Received, order: Order, now: datetime) -> None:

@@ -14,7 +14,7 @@ from shared.ledger import records as ledger
 from shared.orders import records as orders
 from shared.payments import records as payments
 from shared.payments.adapters.sandbox import Sandbox
-from shared.payments.provider import Outcome, PaymentStatus
+from shared.payments.provider import Attempt, Outcome, PaymentStatus
 from shared.steps import settlement
 from tests import imported
 from tests.shop import Placed, Shop
@@ -120,7 +120,7 @@ def test_a_forged_notification_changes_nothing(shop: Shop) -> None:
     [refused] = shop.pay(order, "forged")
     shop.pump()
 
-    assert (refused.status, refused.body["code"]) == (400, "bad_notification")
+    assert (refused.status, refused.body) == (400, "fail")
     assert shop.status(order) == "placed"
     assert trial_balance() == {"CNY": 0}
 
@@ -139,7 +139,7 @@ def test_any_changed_byte_of_a_notification_is_refused(shop: Shop) -> None:
     assert shop.status(order) == "placed"
 
 
-def test_signed_money_for_a_payment_we_do_not_know_raises_an_alarm(
+def test_signed_money_for_a_payment_we_do_not_know_lies_in_suspense_and_a_person_is_told(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shop.stock()
@@ -147,9 +147,12 @@ def test_signed_money_for_a_payment_we_do_not_know_raises_an_alarm(
     shop.provider.pay(order.url)
     payments.Payment(order.payment_id).delete()
 
-    refused = shop.hand_in()
-    assert (refused.status, refused.body["code"]) == (404, "unknown_payment")
-    assert '"UnknownMoney"' in capsys.readouterr().out
+    for _ in range(2):
+        assert shop.hand_in(shop.last if shop.last[1] else None).body == "success"
+    assert capsys.readouterr().out.count('"UnknownMoney":[1.0]') == 1
+    [task] = shop.call("GET", "/console/tasks", groups="owner").body["tasks"]
+    assert (task["kind"], task["about"].partition("#")[0]) == ("unknown_money", "money")
+    assert (net("suspense"), trial_balance()) == (-9700, {"CNY": 0})
 
 
 def test_a_failed_payment_leaves_the_order_open(shop: Shop) -> None:
@@ -179,10 +182,6 @@ def test_money_that_nobody_told_of_is_found_though_the_order_was_cancelled(shop:
     order = shop.placed()
     shop.pay(order, "silent", notifications=0)
     cancel(shop, order)
-    assert orders.overdue(later(24), 9) == []
-    assert orders.overdue(later(26), 9) == [order.order_id]
-
-    make_due(order)
     shop.deadlines(later(0))
     shop.pump()
     assert shop.status(order) == "delivered"
@@ -193,8 +192,10 @@ def test_a_closed_order_rests_after_its_last_look(shop: Shop) -> None:
     shop.stock()
     order = shop.placed()
     cancel(shop, order)
-    make_due(order)
     shop.deadlines(later(0))
+    assert orders.overdue(later(24), 9) == []
+    assert orders.overdue(later(26), 9) == [order.order_id]
+    shop.deadlines(later(26))
     assert orders.head_of(order.order_id).due_at is None
 
 
@@ -206,8 +207,8 @@ def test_a_provider_that_does_not_answer_is_waited_for_once_a_run_and_asked_agai
     shop.pay(placed[0], "silent", notifications=0)
     asked: list[str] = []
 
-    def no_answer(_: Sandbox, payment_id: str, __: datetime) -> PaymentStatus:
-        asked.append(payment_id)
+    def no_answer(_: Sandbox, attempt: Attempt, __: datetime) -> PaymentStatus:
+        asked.append(attempt.payment_id)
         return PaymentStatus(Outcome.UNKNOWN)
 
     with monkeypatch.context() as outage:
@@ -245,7 +246,7 @@ def test_a_wrong_amount_is_recorded_and_given_back_and_the_order_stays_open(shop
 
     assert shop.status(order) == "placed"
     [refund] = refunds()
-    assert (refund.reason, refund.amount_minor, refund.state) == ("wrong_amount", 9699, "succeeded")
+    assert (refund.reason, refund.amount_minor, refund.state) == ("too_little", 9699, "succeeded")
     assert net("suspense") == net("refunds_due") == 0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.journeys.stack import SETTLED, Item, Stack
 
-OF_MONEY = {"payment", "late_money", "wrong_amount", "paid_twice"}
+OF_MONEY = {"payment", "late_money", "paid_twice", "after_refund", "too_little", "too_much", "other_currency"}
 """The entries that say what became of a charge: each charge has one of them."""
 
 HOLDING = {"holding", "placed", "paid", "review", "cleared", "refused", "partly_delivered"}

@@ -18,7 +18,7 @@ from infra.local.sandbox import SandboxProvider
 from shared.kernel.money import Money
 from shared.payments.adapters.sandbox import Sandbox
 from shared.payments.errors import BadNotification
-from shared.payments.provider import Charge, Outcome, PaymentRequest, RefundRequest
+from shared.payments.provider import Attempt, Charge, Outcome, PaymentRequest, RefundRequest
 
 SECRET = "secret-of-this-test"
 AMOUNT = Money(2500)
@@ -40,27 +40,29 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def attempt(payment_id: str = "pay_1") -> Attempt:
+    return Attempt(payment_id, "sandbox", AMOUNT, "卡 & card", now() + timedelta(minutes=15))
+
+
 def pay(adapter: Sandbox, outcome: str, payment_id: str = "pay_1") -> None:
     # Nobody listens at the address of notifications: these tests ask instead.
-    request = PaymentRequest(payment_id, AMOUNT, "卡 & card", "http://127.0.0.1:9/n", "", now() + timedelta(minutes=15))
-    url = adapter.create(request).redirect_url
+    url = adapter.create(PaymentRequest(attempt(payment_id), "http://127.0.0.1:9/n", ""), now()).redirect_url
     assert url
     SandboxProvider.pay(url, outcome)
 
 
 def charged(adapter: Sandbox) -> Charge:
     pay(adapter, "paid")
-    [charge] = adapter.query("pay_1", now()).charges
+    [charge] = adapter.query(attempt(), now()).charges
     return charge
 
 
 def refund(charge: Charge, amount: Money = AMOUNT, refund_id: str = "ref_1") -> RefundRequest:
-    return RefundRequest(refund_id, charge.provider_no, amount, "test")
+    return RefundRequest(refund_id, charge.payment_id, charge.provider_no, charge.amount, amount, "test")
 
 
 def test_the_pay_page_opens_for_the_link_we_sign(adapter: Sandbox) -> None:
-    request = PaymentRequest("pay_1", AMOUNT, "卡 & card", "http://127.0.0.1:9/n", "", now())
-    url = str(adapter.create(request).redirect_url)
+    url = str(adapter.create(PaymentRequest(attempt(), "http://127.0.0.1:9/n", ""), now()).redirect_url)
     with urllib.request.urlopen(url, timeout=5) as page:
         assert "25.00" in page.read().decode()
 
@@ -78,29 +80,30 @@ def test_the_pay_page_opens_for_the_link_we_sign(adapter: Sandbox) -> None:
 )
 def test_asking_tells_what_happened(adapter: Sandbox, outcome: str, expected: Outcome, amounts: list[int]) -> None:
     pay(adapter, outcome)
-    status = adapter.query("pay_1", now())
+    status = adapter.query(attempt(), now())
     assert status.outcome is expected
     assert [charge.amount.minor for charge in status.charges] == amounts
 
 
 def test_what_was_never_paid_is_absent(adapter: Sandbox) -> None:
-    assert adapter.query("pay_unknown", now()).outcome is Outcome.ABSENT
-    assert adapter.query_refund("ref_unknown", now()) is Outcome.ABSENT
+    assert adapter.query(attempt("pay_unknown"), now()).outcome is Outcome.ABSENT
+    never = RefundRequest("ref_unknown", "pay_1", "sbx_1", AMOUNT, AMOUNT, "test")
+    assert adapter.query_refund(never, now()) is Outcome.ABSENT
 
 
 @pytest.mark.parametrize("fault", ["drop_reply", "status_500", "bad_signature"])
 def test_an_answer_that_cannot_be_trusted_is_unknown(adapter: Sandbox, fault: str) -> None:
     charge = charged(adapter)
     SandboxProvider.misbehave(adapter.url, "payments", fault)
-    assert adapter.query("pay_1", now()).outcome is Outcome.UNKNOWN
+    assert adapter.query(attempt(), now()).outcome is Outcome.UNKNOWN
     SandboxProvider.misbehave(adapter.url, "refunds", fault)
     assert adapter.refund(refund(charge), now()) is Outcome.UNKNOWN
-    assert adapter.query_refund("ref_1", now()) is Outcome.SUCCEEDED
+    assert adapter.query_refund(refund(charge), now()) is Outcome.SUCCEEDED
 
 
 def test_nobody_at_the_other_end_is_unknown() -> None:
     nobody = Sandbox("http://127.0.0.1:9", "kaquan", SECRET.encode())
-    assert nobody.query("pay_1", now()).outcome is Outcome.UNKNOWN
+    assert nobody.query(attempt(), now()).outcome is Outcome.UNKNOWN
 
 
 def test_an_answer_that_is_no_http_is_unknown() -> None:
@@ -114,7 +117,7 @@ def test_an_answer_that_is_no_http_is_unknown() -> None:
 
         threading.Thread(target=talk_nonsense, daemon=True).start()
         adapter = Sandbox(f"http://127.0.0.1:{server.getsockname()[1]}", "kaquan", b"secret")
-        assert adapter.query("pay_1", now()).outcome is Outcome.UNKNOWN
+        assert adapter.query(attempt(), now()).outcome is Outcome.UNKNOWN
 
 
 def test_a_refund_may_be_sent_again_and_never_exceeds_its_charge(adapter: Sandbox) -> None:
@@ -126,7 +129,7 @@ def test_a_refund_may_be_sent_again_and_never_exceeds_its_charge(adapter: Sandbo
 
 def test_a_wrong_secret_gets_no_answer_it_could_use(provider: SandboxProvider) -> None:
     stranger = Sandbox(provider.url, "kaquan", b"another secret")
-    assert stranger.query("pay_1", now()).outcome is Outcome.UNKNOWN
+    assert stranger.query(attempt(), now()).outcome is Outcome.UNKNOWN
 
 
 ours = Sandbox("http://127.0.0.1:9", "kaquan", SECRET.encode())

@@ -15,14 +15,25 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from http.client import HTTPException
 from typing import Any
 
 from shared.kernel import clock
 from shared.kernel.money import Money
 from shared.payments.errors import BadNotification
-from shared.payments.provider import Charge, Intent, Outcome, PaymentRequest, PaymentStatus, RefundRequest
+from shared.payments.provider import (
+    Ack,
+    Attempt,
+    Bill,
+    BillLine,
+    Charge,
+    Intent,
+    Outcome,
+    PaymentRequest,
+    PaymentStatus,
+    RefundRequest,
+)
 
 WINDOW = 300  # seconds a signed message stays fresh, as the protocol says
 AMOUNT_MAX = 10**12  # minor units: beyond any sale, and a number that every store and spreadsheet holds exactly
@@ -40,18 +51,18 @@ class Sandbox:
 
     code = "sandbox"
     fee_e6 = 6_000  # 0.6 %, what the large channels charge
-    ack = "success"
 
-    def create(self, request: PaymentRequest) -> Intent:
+    def create(self, request: PaymentRequest, _now: datetime) -> Intent:
+        attempt = request.attempt
         query = {
             "merchant": self.merchant,
-            "payment_id": request.payment_id,
-            "amount_minor": str(request.amount.minor),
-            "currency": request.amount.currency,
-            "subject": request.subject,
+            "payment_id": attempt.payment_id,
+            "amount_minor": str(attempt.amount.minor),
+            "currency": attempt.amount.currency,
+            "subject": attempt.subject,
             "notify_url": request.notify_url,
             "return_url": request.return_url,
-            "expires_at": clock.iso(request.expires_at),
+            "expires_at": clock.iso(attempt.expires_at),
         }
         encoded = urllib.parse.urlencode(sorted(query.items()))
         return Intent(redirect_url=f"{self.url}/pay?{encoded}&sign={self._sign(encoded.encode())}")
@@ -66,7 +77,11 @@ class Sandbox:
         except (ValueError, KeyError, TypeError, RecursionError):
             raise BadNotification from None
 
-    def query(self, payment_id: str, now: datetime) -> PaymentStatus:
+    def ack(self, ok: bool) -> Ack:
+        return Ack(200, "success") if ok else Ack(400, "fail")
+
+    def query(self, attempt: Attempt, now: datetime) -> PaymentStatus:
+        payment_id = attempt.payment_id
         answer = self._call("GET", f"/api/payments/{payment_id}", None, now)
         try:
             if answer is None:
@@ -76,6 +91,9 @@ class Sandbox:
             return PaymentStatus(outcome.get(answer["status"], Outcome.PROCESSING), charges)
         except (ValueError, KeyError, TypeError):
             return PaymentStatus(Outcome.UNKNOWN)
+
+    def close(self, _attempt: Attempt, _now: datetime) -> Outcome:
+        return Outcome.SUCCEEDED  # its pay page serves until the time that the link names, and cannot be ended before
 
     def refund(self, request: RefundRequest, now: datetime) -> Outcome:
         body = {
@@ -87,8 +105,14 @@ class Sandbox:
         }
         return _refund_outcome(self._call("POST", "/api/refunds", body, now))
 
-    def query_refund(self, refund_id: str, now: datetime) -> Outcome:
-        return _refund_outcome(self._call("GET", f"/api/refunds/{refund_id}", None, now))
+    def query_refund(self, request: RefundRequest, now: datetime) -> Outcome:
+        return _refund_outcome(self._call("GET", f"/api/refunds/{request.refund_id}", None, now))
+
+    def bill(self, _day: date, _now: datetime) -> Bill:
+        return Bill(b"", "json")  # it makes none: pretended money is settled with nobody
+
+    def bill_lines(self, _bill: Bill) -> list[BillLine]:
+        return []
 
     def _call(self, method: str, path: str, body: Mapping[str, object] | None, now: datetime) -> dict[str, Any] | None:
         """The verified answer, or None where it is unknown what happened."""
