@@ -1,8 +1,8 @@
-"""What crosses the HTTP edge about refunds."""
+"""What crosses the HTTP edge about refunds and about our accounts with payment providers."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -26,3 +26,66 @@ class RefundView(Shape):
     reason: str
     requested_at: str
     requested_by: str
+
+
+MethodName = Annotated[str, Field(max_length=32, pattern=r"^[a-z0-9_]+$")]
+ChannelName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._\-]+$")]
+TermName = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[a-z0-9_]+$")]
+Term = Annotated[str, Field(min_length=1, max_length=300)]
+Key = Annotated[str, Field(min_length=1, max_length=8192)]
+
+
+class SaveMerchant(Shape):
+    """`terms` are what is no secret, such as mchid; `channels` whose orders it takes, or nothing for all."""
+
+    kind: Literal["wechat", "alipay", "stripe", "epay"]
+    methods: Annotated[list[MethodName], Field(min_length=1, max_length=10)]
+    fee_e6: Annotated[int, Field(ge=0, le=200_000)]
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "CNY"
+    channels: Annotated[list[ChannelName], Field(max_length=20)] = []
+    terms: Annotated[dict[TermName, Term], Field(max_length=12)] = {}
+    off: bool = False
+
+
+class GiveKeys(Shape):
+    """The secrets of a merchant, by the names that its kind asks for; they are never shown again."""
+
+    keys: Annotated[dict[TermName, Key], Field(min_length=1, max_length=12)]
+
+
+class HealthView(Shape):
+    """The last hour. `answered_e6` is the share of calls that were answered, in millionths; null without calls."""
+
+    state: Literal["answering", "silent", "out", "off", "no_keys"]
+    calls: int
+    answered_e6: int | None
+    average_ms: int | None
+    silent_in_a_row: int
+    out_until: str | None
+    last_notification_at: str | None
+
+
+class MerchantView(Shape):
+    merchant: str
+    kind: str
+    methods: list[str]
+    fee_e6: int
+    currency: str
+    channels: list[str]
+    terms: dict[str, str]
+    off: bool
+    key_sets: int
+    notify_url: str
+    health: HealthView
+
+
+class MerchantList(Shape):
+    merchants: list[MerchantView]
+
+
+class MerchantChecked(Shape):
+    """What came of asking the provider for a payment that does not exist."""
+
+    merchant: str
+    answers: bool
+    took_ms: int

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,7 +19,7 @@ from shared.payments.adapters.sandbox import Sandbox
 from shared.payments.errors import MethodOut, UnknownMethod, UnknownProvider
 from shared.payments.kinds import KINDS, SANDBOX
 from shared.payments.merchants import Pulse
-from shared.payments.provider import Merchant, Provider
+from shared.payments.provider import Keys, Merchant, Provider
 
 KNOWN_FOR = 15.0  # seconds: so long a warm process goes on with the merchants it has read
 
@@ -121,11 +122,16 @@ def forget() -> None:
     _known.clear()
 
 
-def _made(merchant: Merchant) -> Provider:
+def made(merchant: Merchant, keys: Sequence[Keys]) -> Provider:
+    """The adapter that speaks for a merchant; ValueError if its terms or keys are none that it can use."""
     module, name = KINDS[merchant.kind].adapter
+    # Imported here: a door pays only for the adapters it uses, and some bring a library of their own.
+    adapter: Provider = getattr(importlib.import_module(module), name)(merchant, keys)
+    return adapter
+
+
+def _made(merchant: Merchant) -> Provider:
     keys = merchant_keys.of(merchant.code)
     if not keys:
         raise UnknownProvider
-    # Imported here: a door pays only for the adapters it uses, and some bring a library of their own.
-    made: Provider = getattr(importlib.import_module(module), name)(merchant, keys)
-    return made
+    return made(merchant, keys)

@@ -29,6 +29,8 @@ MATRIX = {
     "channels.write": _OWNER,  # it gives out a credential
     "keys.rotate": _OWNER,
     "lots.destroy": _OWNER,  # asking for it; another owner approves
+    "merchants.read": _EVERYONE - {SUPPORT},  # terms and health, never keys
+    "merchants.write": _OWNER,  # it says where buyers' money goes
     "orders.read": _EVERYONE,
     "reviews.read": _EVERYONE,
     "reviews.decide": _SHOP,

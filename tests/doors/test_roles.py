@@ -29,6 +29,8 @@ TABLE = {
     "GET /products/{product_id}": "anyone",
     "POST /orders": "anyone",
     "POST /quotes": "anyone",
+    "GET /payment-methods": "anyone",
+    "GET /webhooks/payments/{provider}": "anyone",
     "POST /webhooks/payments/{provider}": "anyone",
     "POST /webhooks/suppliers/{supplier}": "anyone",
     # Who holds the order's token.
@@ -67,6 +69,12 @@ TABLE = {
     "POST /console/lots/{lot_id}/destroy": OWNER,
     "POST /console/destructions/{job_id}/approve": OWNER,
     "POST /console/destructions/{job_id}/refuse": OWNER,
+    # Where buyers' money goes.
+    "GET /console/merchants": "owner operator finance auditor",
+    "PUT /console/merchants/{merchant}": OWNER,
+    "POST /console/merchants/{merchant}/check": OWNER,
+    "POST /console/merchants/{merchant}/keys": OWNER,
+    "POST /console/merchants/{merchant}/keys/retire": OWNER,
     # Work on the stock.
     "GET /console/imports": STAFF,
     "GET /console/imports/{job_id}": STAFF,
