@@ -42,8 +42,8 @@ class SaveMerchant(Shape):
     methods: Annotated[list[MethodName], Field(min_length=1, max_length=10)]
     fee_e6: Annotated[int, Field(ge=0, le=200_000)]
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "CNY"
-    channels: Annotated[list[ChannelName], Field(max_length=20)] = []
-    terms: Annotated[dict[TermName, Term], Field(max_length=12)] = {}
+    channels: Annotated[list[ChannelName], Field(max_length=20, default_factory=list)]
+    terms: Annotated[dict[TermName, Term], Field(max_length=12, default_factory=dict)]
     off: bool = False
 
 
