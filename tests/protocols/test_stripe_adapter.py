@@ -733,15 +733,16 @@ def test_a_senseless_notification_is_refused_though_it_is_signed(raw: bytes) -> 
         heard(raw)
 
 
-@pytest.mark.parametrize("more", ["t=1,", "v1=\udc80,", ",,=,t,", "v1=é,"])
-def test_a_signature_with_odd_parts_is_read_or_refused_by_name(more: str) -> None:
+@pytest.mark.parametrize("more", ["v1=\udc80,", ",,=,t,", "v1=é,"])
+def test_a_signature_with_odd_parts_is_read(more: str) -> None:
     raw = event()
-    headers = {"stripe-signature": more + signed(raw)["stripe-signature"]}
-    if more.startswith("t"):  # two times: nobody could say which is meant
-        with pytest.raises(BadNotification):
-            ours.parse_notification(headers, raw, NOW)
-    else:
-        assert ours.parse_notification(headers, raw, NOW)
+    assert ours.parse_notification({"stripe-signature": more + signed(raw)["stripe-signature"]}, raw, NOW)
+
+
+def test_of_two_times_nobody_could_say_which_is_meant() -> None:
+    raw = event()
+    with pytest.raises(BadNotification):
+        ours.parse_notification({"stripe-signature": signed(raw)["stripe-signature"] + ",t=1"}, raw, NOW)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 255))
