@@ -115,11 +115,11 @@ class Shop:
         watch(view)
         return dict(view)
 
-    def place(self, sku: str, quantity: int = 1) -> dict[str, Any]:
+    def place(self, sku: str, quantity: int = 1, method: str = "sandbox") -> dict[str, Any]:
         wanted = {
             "lines": [{"sku": sku, "quantity": quantity}],
             "contact": {"email": f"{uuid.uuid4().hex[:12]}@example.com"},
-            "payment_method": "sandbox",
+            "payment_method": method,
             "client_ref": uuid.uuid4().hex,
         }
         return dict(self.call("POST", "/orders", wanted))

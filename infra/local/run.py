@@ -40,9 +40,20 @@ class Run:
     def sandbox_url(self) -> str:
         return f"http://127.0.0.1:{self.sandbox_port}"
 
+    @property
+    def providers(self) -> list[Background]:
+        """Stand-ins of real payment providers, which pretend to take money."""
+        return [_stand_in(self, kind, self.sandbox_port + n) for n, kind in enumerate(MERCHANTS, 1)]
+
     def watch(self, view: dict[str, Any]) -> None:
         self.doing = imports.progress(view)
 
+
+MERCHANTS: dict[str, dict[str, Any]] = {
+    "wechat": {"methods": ["wechat_native", "wechat_h5", "wechat_jsapi"], "fee_e6": 6_000},
+    "alipay": {"methods": ["alipay_qr", "alipay_page", "alipay_wap"], "fee_e6": 6_000},
+}
+"""What the local shop can be paid through beside the sandbox: kinds of providers, each with an account of ours."""
 
 Step = Callable[[Run], str]
 
@@ -95,6 +106,19 @@ def start_sandbox(run: Run) -> str:
     return f"started at {run.sandbox_url}"
 
 
+def start_providers(run: Run) -> str:
+    owner = client.operator(run.cloud, run.outputs)
+    for kind, provider in zip(MERCHANTS, run.providers, strict=True):
+        provider.start()
+        given = json.loads((run.cloud.state_dir / f"{kind}.sqlite.merchant.json").read_text())
+        path = f"/console/merchants/{kind}"
+        owner.call("PUT", path, {"kind": kind, "terms": given["terms"], **MERCHANTS[kind]})
+        owner.call("POST", f"{path}/keys", {"keys": given["keys"]})
+        if not owner.call("POST", f"{path}/check")["answers"]:
+            raise Failed(f"the {kind} stand-in does not answer as it should; its log is {provider.log}")
+    return ", ".join(f"{kind} answers" for kind in MERCHANTS)
+
+
 def import_samples(run: Run) -> str:
     owner = client.operator(run.cloud, run.outputs)
     catalogue = owner.import_file("catalogue", SAMPLE / "catalogue.csv", watch=run.watch)["counts"]
@@ -130,6 +154,7 @@ STEPS: list[tuple[str, Step]] = [
     ("health", check_health),
     ("operators", make_logins),
     ("sandbox payments", start_sandbox),
+    ("WeChat Pay and Alipay stand-ins", start_providers),
     ("sample catalogue and cards", import_samples),
     ("sell a card", sell_a_card),
     ("today's statement", state_the_day),
@@ -153,19 +178,20 @@ def start() -> None:
     for login in run.outputs["logins"]:
         print(f"  {login['role']:<9} {login['username']:<22} {login['password']}")
     print(f"\n  To buy a card yourself, say: .venv/bin/python -m infra.local.shop buy {FIRST_SOLD}")
+    print("  and to pay it through a WeChat or Alipay stand-in, add: --pay wechat_native, or --pay alipay_qr")
     print("  All that an operator can do: .venv/bin/python -m infra.local.shop --help")
     print("  All this is in .local/outputs.json. `make stop` keeps the state, `make reset` forgets it.")
 
 
 def stop() -> None:
     run = _run()
-    _sandbox(run).stop()
+    _stop_providers(run)
     print("stopped; its state is kept" if run.cloud.stop() else "was not running")
 
 
 def reset() -> None:
     run = _run()
-    _sandbox(run).stop()
+    _stop_providers(run)
     run.cloud.reset()
     (HOME / "outputs.json").unlink(missing_ok=True)
     print("the local cloud is empty")
@@ -195,6 +221,23 @@ def _sandbox(run: Run, secret: str = "") -> Background:
         health_url=f"{run.sandbox_url}/health",
         env={"SANDBOX_SECRET": secret},
     )
+
+
+def _stand_in(run: Run, kind: str, port: int) -> Background:
+    state = run.cloud.state_dir / f"{kind}.sqlite"
+    script = cloud.ROOT / "infra" / "local" / f"{kind}_pay.py"
+    return Background(
+        name=kind,
+        command=[sys.executable, str(script), "--port", str(port), "--state", str(state)],
+        folder=run.cloud.state_dir,
+        port=port,
+        health_url=f"http://127.0.0.1:{port}/health",
+    )
+
+
+def _stop_providers(run: Run) -> None:
+    for provider in (_sandbox(run), *run.providers):
+        provider.stop()
 
 
 @contextmanager

@@ -189,8 +189,8 @@ def entry(app: Chalice) -> Handler:
 
     for methods in app.routes.values():
         for route in methods.values():
-            if not sends_body(route.view_function):
-                route.content_types = []  # where nothing is read, nothing can be of a wrong type
+            if not (declared := getattr(route.view_function, "route", None)) or not declared.takes:
+                route.content_types = []  # where no JSON is read, nothing can be of a wrong type
 
     @tracer.capture_lambda_handler(capture_response=False)  # responses may hold codes
     def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
+from infra.local.background import Failed
 from infra.local.client import Shop, money
 from infra.local.commands import terminal
 from infra.local.commands.terminal import Command, part
@@ -19,6 +20,7 @@ def add(command: Command) -> None:
     buy = command("buy", _buy, "buy cards yourself, on their pay page")
     buy.add_argument("sku")
     buy.add_argument("quantity", type=int, nargs="?", default=1)
+    buy.add_argument("--pay", metavar="METHOD", default="sandbox", help="such as wechat_native or alipay_qr")
     command("order", _order, "show one order, with its cards masked").add_argument("order", help="such as ord_…")
     refund = command("refund", _refund, "give the money of a delivered order back")
     refund.add_argument("order", help="such as ord_…")
@@ -51,12 +53,14 @@ def _row(sku: str, channel: str, units: str, figures: list[str]) -> str:
 def _buy(shop: Shop, wanted: Namespace) -> None:
     """Place an order that a person pays in a browser, and say what becomes of it."""
     shop = Shop(shop.api_url)  # a buyer is nobody here
-    placed = shop.place(wanted.sku, wanted.quantity)
+    placed = shop.place(wanted.sku, wanted.quantity, wanted.pay)
+    payment = placed["payment"]
+    if payment["problem"]:
+        raise Failed(f"{placed['order_id']} is placed, but cannot be paid: {payment['problem']['en']}")
     order, proof, status = f"/orders/{placed['order_id']}", placed["access_token"], placed["status"]
     print(f"{placed['order_id']} for {money(placed['total'])}. Open this and choose what happens:\n")
-    print(
-        f"  {placed['payment']['redirect_url']}\n\nwaiting for it; Ctrl-C ends the waiting, not the order", flush=True
-    )
+    page = payment["redirect_url"] or payment["qr_url"]
+    print(f"  {page}\n\nwaiting for it; Ctrl-C ends the waiting, not the order", flush=True)
     while status not in SETTLED:
         time.sleep(1)
         before, status = status, shop.call("GET", order, bearer=proof)["status"]
