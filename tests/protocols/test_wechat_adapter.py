@@ -643,7 +643,7 @@ def test_an_order_without_its_code_is_silence(counterpart: Counterpart, body: ob
         ("USERPAYING", Outcome.PROCESSING),
         ("CLOSED", Outcome.FAILED),
         ("REVOKED", Outcome.FAILED),
-        ("PAYERROR", Outcome.FAILED),
+        ("PAYERROR", Outcome.PROCESSING),
         ("ACCEPT", Outcome.UNKNOWN),
         (["SUCCESS"], Outcome.UNKNOWN),
     ],

@@ -93,8 +93,8 @@ _STATES = {
     "NOTPAY": Outcome.PROCESSING,
     "USERPAYING": Outcome.PROCESSING,
     "CLOSED": Outcome.FAILED,
+    "PAYERROR": Outcome.PROCESSING,  # one try has failed; there may be another until it is closed
     "REVOKED": Outcome.FAILED,
-    "PAYERROR": Outcome.FAILED,
 }
 _REFUND_STATES = {
     "PROCESSING": Outcome.PROCESSING,
