@@ -750,6 +750,11 @@ def refunded(status: object, **more: object) -> Answer:
     return Answer({**body, **more})
 
 
+def test_a_refund_without_a_reason_gives_none(counterpart: Counterpart) -> None:
+    assert counterpart.says(refunded("SUCCESS")).refund(replace(REFUND, reason=""), NOW) is Outcome.SUCCEEDED
+    assert "reason" not in counterpart.calls[0].body
+
+
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [

@@ -224,16 +224,17 @@ class WeChat:
         return Outcome.ABSENT if answer.code in _ABSENT else Outcome.UNKNOWN
 
     def refund(self, request: RefundRequest, now: datetime) -> Outcome:
-        body = {
+        body: dict[str, object] = {
             "transaction_id": request.provider_no,
             "out_refund_no": request.refund_id,
-            "reason": _cut(request.reason, REASON_MAX),
             "amount": {
                 "refund": request.amount.minor,
                 "total": request.charged.minor,
                 "currency": request.amount.currency,
             },
         }
+        if request.reason:
+            body["reason"] = _cut(request.reason, REASON_MAX)
         answer = self._call("POST", "/v3/refund/domestic/refunds", body, now)
         if answer is None:
             return Outcome.UNKNOWN
