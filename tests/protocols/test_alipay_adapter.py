@@ -642,13 +642,18 @@ DAY = date(2026, 5, 1)
 NEXT_NOON = datetime(2026, 5, 2, 4, 0, tzinfo=UTC)
 
 
-def test_a_bill_is_fetched_as_it_is(gateway: Gateway) -> None:
+def packed() -> bytes:
     out = io.BytesIO()
-    zipfile.ZipFile(out, "w").close()
-    gateway.file = out.getvalue()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("1.csv", "#")
+    return out.getvalue()
+
+
+def test_a_bill_is_fetched_as_it_is(gateway: Gateway) -> None:
+    gateway.file = packed()
     gateway.answers[BILL] = ok(bill_download_url=f"{gateway.origin}/downloadBillFile.resource?fileId=1")
 
-    assert adapter(gateway.url).bill(DAY, NEXT_NOON) == Bill(out.getvalue(), "zip")
+    assert adapter(gateway.url).bill(DAY, NEXT_NOON) == Bill(packed(), "zip")
 
     assert gateway.content() == {"bill_type": "trade", "bill_date": "2026-05-01"}
     assert gateway.downloads == ["/downloadBillFile.resource?fileId=1"]
@@ -687,8 +692,8 @@ def test_a_bill_that_cannot_be_had_is_asked_for_again(gateway: Gateway, said: An
         adapter(gateway.url).bill(DAY, NEXT_NOON)
 
 
-@pytest.mark.parametrize("file", [b"<html>", b"broken", b"", b"moved /elsewhere"])
-def test_a_page_instead_of_a_bill_is_no_bill(gateway: Gateway, file: bytes) -> None:
+@pytest.mark.parametrize("file", [b"<html>", b"broken", b"", b"moved /elsewhere", packed()[:-9], packed()[:40]])
+def test_a_page_or_a_part_of_a_bill_is_no_bill(gateway: Gateway, file: bytes) -> None:
     gateway.file = file
     gateway.answers[BILL] = ok(bill_download_url=f"{gateway.origin}/bill")
     with pytest.raises(ProviderSilent):
@@ -702,7 +707,7 @@ def test_a_bill_never_travels_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> N
     def fetch(request: urllib.request.Request, *_: int) -> bytes:
         fetched.append(request.full_url)
         plain = ok(bill_download_url="http://dwbillcenter.alipay.com/downloadBillFile.resource?fileId=1")
-        return b"PK" if len(fetched) == 2 else signed_answer(BILL, json.dumps(plain)).encode()
+        return packed() if len(fetched) == 2 else signed_answer(BILL, json.dumps(plain)).encode()
 
     monkeypatch.setattr(module, "_fetch", fetch)
     adapter("https://openapi.alipay.com/gateway.do").bill(DAY, NEXT_NOON)
@@ -711,8 +716,9 @@ def test_a_bill_never_travels_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_bill_larger_than_memory_is_not_read(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BILL_MAX", 100)
-    gateway.file = b"PK" + bytes(99)
+    gateway.file = packed()
     gateway.answers[BILL] = ok(bill_download_url=f"{gateway.origin}/bill")
+    assert len(packed()) > module.BILL_MAX
     with pytest.raises(ProviderSilent):
         adapter(gateway.url).bill(DAY, NEXT_NOON)
 

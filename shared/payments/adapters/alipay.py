@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import json
 import re
 import urllib.parse
 import urllib.request
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -281,7 +283,8 @@ class Alipay:
         if not _trusted(url, local=local):
             raise ProviderSilent(provider=self.code)
         content = _fetch(urllib.request.Request(url), BILL_MAX, DOWNLOAD_TIMEOUT)  # noqa: S310  # see _trusted
-        if content is None or not content.startswith(b"PK"):  # an address that has died shows a page
+        # An address that has died shows a page, and nothing but its own end says that a file has come whole.
+        if content is None or not zipfile.is_zipfile(io.BytesIO(content)):
             raise ProviderSilent(provider=self.code)
         return Bill(content, "zip")
 
