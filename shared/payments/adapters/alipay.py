@@ -68,6 +68,7 @@ _FORM_PAIR = re.compile(rb"([A-Za-z0-9_.]{1,64})=((?:[!-$'-<>-~]|%[0-9A-Fa-f]{2}
 
 _MISSING = "ACQ.TRADE_NOT_EXIST"
 _MOVED_ON = {"ACQ.TRADE_STATUS_ERROR", "ACQ.REASON_TRADE_STATUS_INVALID"}  # no longer waits for its buyer
+_OVER = {*_MOVED_ON, "ACQ.TRADE_HAS_CLOSE", "ACQ.TRADE_HAS_FINISHED", "ACQ.TRADE_HAS_SUCCESS"}
 _OVERLOADED = "ACQ.SYSTEM_ERROR"
 _REFUND_REFUSALS = {
     _MISSING,
@@ -82,7 +83,7 @@ _REFUND_REFUSALS = {
 }
 
 _BILL_MISSING = {"isp.bill_not_exist", "BILL_NOT_EXIST"}  # as it is, and as it is documented
-_ORDINARY = {_MISSING, *_MOVED_ON, *_BILL_MISSING}
+_ORDINARY = {_MISSING, *_OVER, *_BILL_MISSING}
 _SAID = re.compile(rb'"(?:code|sub_code)"\s*:\s*"([A-Za-z0-9_.-]{1,64})"')
 
 _Answer = Mapping[str, Any]
@@ -221,7 +222,7 @@ class Alipay:
         if _sub_code(answer) == _MISSING:
             still_open = now < attempt.expires_at and not self.traits.close_kills_unseen
             return Outcome.PROCESSING if still_open else Outcome.ABSENT
-        if _sub_code(answer) in _MOVED_ON:  # paid, or closed before
+        if _sub_code(answer) in _OVER:  # paid, or closed before
             closed = {Outcome.SUCCEEDED: Outcome.FAILED, Outcome.FAILED: Outcome.SUCCEEDED}
             return closed.get(self.query(attempt, now).outcome, Outcome.UNKNOWN)
         return Outcome.UNKNOWN
