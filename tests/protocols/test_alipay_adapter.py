@@ -384,14 +384,16 @@ def test_while_keys_are_changed_two_are_valid_and_the_newest_signs() -> None:
 @pytest.mark.parametrize(
     ("said", "refusal"),
     [
-        (no("ACQ.TRADE_HAS_SUCCESS"), ProviderRefused),
+        (no("ACQ.TRADE_HAS_CLOSE"), ProviderRefused),
+        (no("ACQ.TRADE_HAS_SUCCESS"), ProviderSilent),
+        (no("ACQ.CONTEXT_INCONSISTENT"), ProviderSilent),
         (no("ACQ.SYSTEM_ERROR"), ProviderSilent),
         (no("isv.invalid-signature", "40002"), ProviderSilent),
         (no("isp.unknow-error", "20000"), ProviderSilent),
         (no(""), ProviderSilent),
         (ok(out_trade_no="pay_2", qr_code="https://qr.alipay.com/bax00002"), ProviderSilent),
         (ok(out_trade_no="pay_1"), ProviderSilent),
-        ('{"error_response":{"code":"40004","sub_code":"ACQ.TRADE_HAS_SUCCESS"}}', ProviderSilent),
+        ('{"error_response":{"code":"40004","sub_code":"ACQ.TRADE_HAS_CLOSE"}}', ProviderSilent),
         ("broken", ProviderSilent),
     ],
 )

@@ -70,6 +70,8 @@ _MISSING = "ACQ.TRADE_NOT_EXIST"
 _MOVED_ON = {"ACQ.TRADE_STATUS_ERROR", "ACQ.REASON_TRADE_STATUS_INVALID"}  # no longer waits for its buyer
 _OVER = {*_MOVED_ON, "ACQ.TRADE_HAS_CLOSE", "ACQ.TRADE_HAS_FINISHED", "ACQ.TRADE_HAS_SUCCESS"}
 _OVERLOADED = "ACQ.SYSTEM_ERROR"
+# The attempt is there, and may be payable or paid: to be asked about.
+_TAKEN = {"ACQ.TRADE_HAS_SUCCESS", "ACQ.CONTEXT_INCONSISTENT"}
 _REFUND_REFUSALS = {
     _MISSING,
     *_MOVED_ON,
@@ -295,7 +297,7 @@ class Alipay:
     def _qr_code(self, trade: Mapping[str, str], notify_url: str, now: datetime) -> str:
         answer = self._call("alipay.trade.precreate", trade, now, notify_url=notify_url)
         reason = _sub_code(answer)
-        if reason and reason != _OVERLOADED:
+        if reason and reason not in {_OVERLOADED, *_TAKEN}:
             raise ProviderRefused(provider=self.code, reason=reason[:64])
         if not answer or answer.get("code") != "10000" or answer.get("out_trade_no") != trade["out_trade_no"]:
             raise ProviderSilent(provider=self.code)
