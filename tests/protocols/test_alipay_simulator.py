@@ -640,6 +640,19 @@ def test_wrong_money_is_told_and_answered_for_as_it_is(client: Client, shop: Sho
     assert foreign["trans_currency"] == client.query(currency)["trans_currency"] == "USD"
 
 
+def test_a_refund_may_name_its_currency_only_where_that_is_a_foreign_one(client: Client) -> None:
+    def refund(out_trade_no: str, currency: str) -> dict[str, Any]:
+        biz = {"out_trade_no": out_trade_no, "refund_amount": "25.00", "out_request_no": "R1"}
+        return client.ask("alipay.trade.refund", biz | {"refund_currency": currency})
+
+    for outcome, refused, taken in (("wrong_currency", ("CNY", "HKD"), ("USD", "")), ("paid", ("USD", "CNY"), ("",))):
+        out_trade_no, qr_code = client.precreate("25.00")
+        AlipayGateway.pay(qr_code, outcome)
+        said = [refund(out_trade_no, currency) for currency in (*refused, *taken)]
+        assert [answer.get("sub_code") for answer in said[:2]] == ["ACQ.INVALID_PARAMETER"] * 2
+        assert {answer["code"] for answer in said[2:]} == {"10000"}
+
+
 def test_another_order_is_notified_soundly_and_this_one_is_not_charged(client: Client, shop: Shop) -> None:
     out_trade_no, qr_code = client.precreate(notify_url=shop.notify_url)
 

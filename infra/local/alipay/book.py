@@ -383,14 +383,16 @@ class Book:
             return _sure_trade(db, trade.out_trade_no, now), "refund"
 
     def refund(
-        self, named: Named, out_request_no: str, amount_minor: int, now: float, *, notify: bool
+        self, named: Named, out_request_no: str, amount_minor: int, now: float, *, currency: str = "", notify: bool
     ) -> tuple[Trade, Refund, bool]:
         """Give money back once per `out_request_no`, and say if this call did it.
 
-        Without such a number it is a refund of the whole trade.
+        Without such a number it is a refund of the whole trade. The currency may be named where it is a foreign one.
         """
         with self._store.transaction() as db:
             trade = _named(db, named, now)
+            if currency and (currency != trade.currency or currency == "CNY"):
+                raise BusinessError("ACQ.INVALID_PARAMETER", "参数无效：refund_currency")
             number = out_request_no or trade.out_trade_no
             known = _refund(db, trade.out_trade_no, number)
             if known and known.amount_minor != amount_minor:

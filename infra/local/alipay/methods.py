@@ -145,12 +145,12 @@ class Methods:
         wanted = call.wanted
         amount_minor = wanted.amount_minor("refund_amount")
         wanted.text("refund_reason", 256)
-        wanted.one_of("refund_currency", ("CNY",))
         trade, refund, made_now = self._book.refund(
             _named(wanted),
             wanted.number("out_request_no"),
             amount_minor,
             call.now,
+            currency=wanted.text("refund_currency", 8),
             notify=call.traits["refund_notice"] == "sent",
         )
         return _numbers(trade) | {
