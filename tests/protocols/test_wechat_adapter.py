@@ -198,7 +198,7 @@ def test_a_probe_with_a_wrong_signature_is_refused_and_answered_with_failure() -
     probe["Wechatpay-Signature"] = "WECHATPAY/SIGNTEST/" + probe["Wechatpay-Signature"][19:]
     with pytest.raises(BadNotification):
         heard(raw, probe)
-    assert adapter().ack(False) == (500, '{"code":"FAIL","message":"失败"}', "application/json")
+    assert adapter().ack(False) == (400, '{"code":"FAIL","message":"失败"}', "application/json")
 
 
 def test_what_was_taken_is_answered_without_content() -> None:

@@ -199,7 +199,7 @@ class WeChat:
         return None
 
     def ack(self, ok: bool) -> Ack:
-        return Ack(204) if ok else Ack(500, '{"code":"FAIL","message":"失败"}', "application/json")
+        return Ack(204) if ok else Ack(400, '{"code":"FAIL","message":"失败"}', "application/json")
 
     def query(self, attempt: Attempt, now: datetime) -> PaymentStatus:
         answer = self._call("GET", f"{_order(attempt.payment_id)}?mchid={quote(self._mchid)}", None, now)
