@@ -8,6 +8,7 @@ from shared.ledger.contract import EntryView
 from shared.ledger.errors import AlreadyReversed
 from shared.orders.contract import ConsoleOrderView
 from shared.orders.errors import NotOpen
+from shared.payments.bill_contract import BillFile, BillList, BillsQuery
 from shared.payments.contract import PaidByHand, RefundView, RequestRefund
 from shared.payments.errors import RefundNotRefused
 from shared.risk.contract import Decide, ListContact, Listed, ReviewList, ReviewView
@@ -16,7 +17,7 @@ from shared.settlement.contract import StatementView
 from shared.settlement.errors import DayNotOver, NotClosed
 from shared.staff.contract import CloseTask, TaskClosed, TaskList
 from shared.staff.permissions import may
-from shared.steps import console, risk_checks, trace
+from shared.steps import bills, console, risk_checks, trace
 
 app = door("console")
 
@@ -117,6 +118,20 @@ def close_day(day: str) -> StatementView:
 def reverse_entry(day: str, entry_id: str, caller: Caller) -> EntryView:
     """Correct the books by an entry of today that undoes another."""
     return console.reverse_entry(day, entry_id, caller.name, clock.now())
+
+
+@app.route("/console/bills")
+@answers(BillList, query=BillsQuery, permission=may("settlement.read"), refusals=(InvalidRequest,))
+def list_bills(query: BillsQuery) -> BillList:
+    """List what the payment providers say of a day, with its sums."""
+    return bills.listed(console.day_of(query.day) if query.day else bills.latest(clock.now()))
+
+
+@app.route("/console/bills/{merchant}/{day}")
+@answers(BillFile, permission=may("settlement.read"), refusals=(InvalidRequest, NotFound))
+def show_bill(merchant: str, day: str) -> BillFile:
+    """Show a day's bill of one merchant, with a link to the file as it came."""
+    return bills.shown(merchant, console.day_of(day))
 
 
 handler = entry(app)

@@ -15,3 +15,10 @@ class RefundState(StrEnum):
     UNKNOWN = "unknown"  # sent, the answer did not come: ask before sending again
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+
+
+class BillState(StrEnum):
+    MISSING = "missing"  # not fetched, or not yet: there is no record of it
+    FETCHED = "fetched"
+    EMPTY = "empty"  # a day without money
+    UNREADABLE = "unreadable"  # kept as it came; read again until it can be

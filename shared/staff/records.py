@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 
 from pynamodb.attributes import UnicodeAttribute
+from pynamodb.expressions.update import Action
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 
 from shared.kernel import clock, records, settings
@@ -68,6 +70,12 @@ def end_task(tx: records.Transaction, kind: str, about: str, by: str, note: str,
     _close(tx, _id(kind, about), by, note, now)
 
 
+def end_if_open(kind: str, about: str, by: str, note: str, now: datetime) -> None:
+    """Close a task that is over by itself; one that a person has closed stays as he left it."""
+    with suppress(records.Lost):
+        records.update(Task(_id(kind, about)), _done(by, note, now), Task.open.exists())
+
+
 def open_tasks(limit: int) -> list[Task]:
     """The open tasks, the oldest first."""
     found = [str(item.id) for item in Task.by_open.query(OPEN, limit=limit, page_size=limit)]
@@ -76,8 +84,11 @@ def open_tasks(limit: int) -> list[Task]:
 
 
 def _close(tx: records.Transaction, task_id: str, by: str, note: str, now: datetime) -> None:
-    actions = [Task.done_by.set(by), Task.done_at.set(clock.iso(now)), Task.note.set(note), Task.open.remove()]
-    tx.update("task", Task(task_id), actions, Task.id.exists())
+    tx.update("task", Task(task_id), _done(by, note, now), Task.id.exists())
+
+
+def _done(by: str, note: str, now: datetime) -> list[Action]:
+    return [Task.done_by.set(by), Task.done_at.set(clock.iso(now)), Task.note.set(note), Task.open.remove()]
 
 
 def _id(kind: str, about: str) -> str:

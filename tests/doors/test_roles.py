@@ -103,6 +103,8 @@ TABLE = {
     "POST /console/orders/{order_id}/refunds": FLOOR,
     "POST /console/refunds/{refund_id}/paid-by-hand": MONEY,
     # The books.
+    "GET /console/bills": BOOKS,
+    "GET /console/bills/{merchant}/{day}": BOOKS,
     "GET /console/settlement/{day}": BOOKS,
     "POST /console/settlement/{day}/close": MONEY,
     "POST /console/settlement/{day}/entries/{entry_id}/reverse": MONEY,
