@@ -14,7 +14,7 @@ from shared.kernel import clock
 from shared.payments.errors import BadNotification
 from shared.payments.provider import Charge, Provider, RefundNews
 
-PATIENCE = 8  # seconds until what should happen counts as not happening
+PATIENCE = 20  # seconds until what should happen counts as not happening
 
 Said = Charge | RefundNews | type[BadNotification] | None
 
