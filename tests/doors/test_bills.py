@@ -40,8 +40,13 @@ def days_ago(days: int) -> date:
     return clock.shanghai_day(clock.now()) - timedelta(days=days)
 
 
-DAY = days_ago(2)  # yesterday's bill is not ready before ten
-NOON = datetime.combine(DAY, time(12), clock.SHANGHAI)
+def day() -> date:
+    """Of which there is a bill at any hour: yesterday's is not ready before ten."""
+    return days_ago(2)
+
+
+def noon() -> datetime:
+    return datetime.combine(day(), time(12), clock.SHANGHAI)
 
 
 @dataclass
@@ -70,7 +75,7 @@ class Account:
         registry.forget()
         return code
 
-    def sell(self, minor: int = 2500, at: datetime = NOON) -> Paid:
+    def sell(self, minor: int = 2500, at: datetime | None = None) -> Paid:
         """A payment of a past day, made through the adapter and the pay page."""
         self.sales += 1
         now, ours = clock.now(), registry.provider(self.kind)
@@ -79,7 +84,7 @@ class Account:
         )
         url = ours.create(PaymentRequest(attempt, "http://127.0.0.1:9/told", "http://127.0.0.1:9/back"), now).qr_url
         assert url
-        self.simulator.pay(url, "silent", paid_at=at.isoformat(timespec="seconds"))
+        self.simulator.pay(url, "silent", paid_at=(at or noon()).isoformat(timespec="seconds"))
         [charge] = ours.query(attempt, now).charges
         request = RefundRequest(
             f"ref_{self.kind}{self.sales}", attempt.payment_id, charge.provider_no, charge.amount, charge.amount, "test"
@@ -136,20 +141,20 @@ def test_the_bill_of_a_day_is_kept_as_it_came_with_its_hash_its_lines_and_its_su
     kind: str, request: pytest.FixtureRequest
 ) -> None:
     account: Account = request.getfixturevalue(kind)
-    sold = [account.sell(2500), account.sell(1000, NOON + timedelta(hours=1))]
+    sold = [account.sell(2500), account.sell(1000, noon() + timedelta(hours=1))]
 
     run()
 
-    bill = bills.kept(kind, DAY)
+    bill = bills.kept(kind, day())
     assert bill
     assert (bill.state, bill.lines, bill.unread) == ("fetched", 2, None)
     stored = files()
     assert set(stored) == {bill.file, bill.lines_file}
-    assert bill.file.startswith(f"bills/{kind}/{DAY}/")
+    assert bill.file.startswith(f"bills/{kind}/{day()}/")
     assert hashlib.sha256(stored[bill.file]).hexdigest() == bill.sha256
     lines = [json.loads(line) for line in stored[bill.lines_file].splitlines()]
     assert [(line["kind"], line["payment_id"], line["gross_minor"], line["at"]) for line in lines] == [
-        ("charge", one.payment_id, one.amount.minor, clock.iso(NOON + timedelta(hours=hour)))
+        ("charge", one.payment_id, one.amount.minor, clock.iso(noon() + timedelta(hours=hour)))
         for hour, one in enumerate(sold)
     ]
     assert bill.sums == [Sum("charge", "CNY", 2, 3500, 210_000)]
@@ -158,13 +163,13 @@ def test_the_bill_of_a_day_is_kept_as_it_came_with_its_hash_its_lines_and_its_su
 def test_a_bill_is_fetched_once_and_never_changes(wechat: Account) -> None:
     wechat.sell()
     run()
-    before, stored = bills.kept("wechat", DAY), files()
+    before, stored = bills.kept("wechat", day()), files()
     assert before
 
     wechat.sell()
     run()
 
-    after = bills.kept("wechat", DAY)
+    after = bills.kept("wechat", day())
     assert after
     assert after.serialize() == before.serialize()
     assert files() == stored
@@ -173,12 +178,12 @@ def test_a_bill_is_fetched_once_and_never_changes(wechat: Account) -> None:
 def test_of_two_runs_at_once_the_first_file_counts(alipay: Account) -> None:
     alipay.sell()
     run()
-    first, provider = bills.kept("alipay", DAY), registry.provider("alipay")
+    first, provider = bills.kept("alipay", day()), registry.provider("alipay")
     alipay.sell()
 
-    step._keep(provider, DAY, clock.now())
+    step._keep(provider, day(), clock.now())
 
-    second = bills.kept("alipay", DAY)
+    second = bills.kept("alipay", day())
     assert first
     assert second
     assert second.serialize() == first.serialize()
@@ -187,7 +192,7 @@ def test_of_two_runs_at_once_the_first_file_counts(alipay: Account) -> None:
 
 def test_a_week_of_outage_is_made_good_and_no_day_before_it(wechat: Account) -> None:
     for back in (3, 7, 8):
-        wechat.sell(at=NOON - timedelta(days=back - 2))
+        wechat.sell(at=noon() - timedelta(days=back - 2))
 
     run()
 
@@ -211,7 +216,7 @@ def test_a_bill_without_lines_is_a_bill(alipay: Account) -> None:
 
     run()
 
-    bill = bills.kept("alipay", DAY)
+    bill = bills.kept("alipay", day())
     assert bill
     assert (bill.state, bill.lines, bill.sums) == ("fetched", 0, [])
     assert files()[bill.lines_file] == b""
@@ -221,7 +226,7 @@ def test_a_bill_that_is_not_ready_is_asked_for_again_the_next_hour_and_the_other
     wechat: Account,
 ) -> None:
     wechat.sell()
-    wechat.simulator.misbehave(wechat.simulator.url, "bill", "statement_creating", times=2)  # of yesterday and of DAY
+    wechat.simulator.misbehave(wechat.simulator.url, "bill", "statement_creating", times=2)  # of yesterday and of day()
 
     run()
     first = states("wechat")
@@ -309,6 +314,19 @@ def test_a_merchant_that_is_off_is_billed_as_long_as_there_is_money(wechat: Acco
     assert states("wechat")[2] == "fetched"
 
 
+def test_what_there_was_no_time_for_is_done_the_next_hour(wechat: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    wechat.sell()
+    with monkeypatch.context() as in_no_time:
+        in_no_time.setattr(step, "BUDGET", timedelta(seconds=-1))
+        run()
+    first = states("wechat")
+
+    run()
+
+    assert first == {}
+    assert states("wechat")[2] == "fetched"
+
+
 def test_a_merchant_without_keys_or_without_bills_stops_nobody(wechat: Account) -> None:
     wechat.sell()
     merchants.save(Merchant("alipay-2", "alipay", ("alipay_qr",), RATE, terms={"app_id": "1", "seller_id": "2"}))
@@ -344,17 +362,17 @@ def test_a_bill_that_cannot_be_read_is_kept_and_told_once_and_read_from_the_kept
         before_the_columns_were_known.setattr(wechat_bill, "_LAYOUTS", ())
         run()
         run()
-        unread, opened = bills.kept("wechat", DAY), tasks()
+        unread, opened = bills.kept("wechat", day()), tasks()
         [file] = files()
     wechat.simulator.misbehave(wechat.simulator.url, "bill", "before_silent", times=20)
 
     run()
 
-    bill = bills.kept("wechat", DAY)
+    bill = bills.kept("wechat", day())
     assert unread
     assert bill
     assert (unread.state, unread.lines, unread.file) == ("unreadable", None, file)
-    assert opened == [f"bill_unreadable.wechat-{DAY}"]
+    assert opened == [f"bill_unreadable.wechat-{day()}"]
     assert (bill.state, bill.lines, bill.sha256) == ("fetched", 1, unread.sha256)
     assert bill.sums == [Sum("charge", "CNY", 1, 2500, 150_000)]
     assert bill.read_at
@@ -379,8 +397,8 @@ def test_a_task_that_a_person_closed_stays_as_he_left_it(wechat: Account, monkey
 
 
 def test_a_bill_is_read_again_however_old_it_is(wechat: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    wechat.sell(at=NOON - timedelta(days=20))
-    old = DAY - timedelta(days=20)
+    wechat.sell(at=noon() - timedelta(days=20))
+    old = day() - timedelta(days=20)
     with monkeypatch.context() as before_the_columns_were_known:
         before_the_columns_were_known.setattr(wechat_bill, "_LAYOUTS", ())
         step._keep(registry.provider("wechat"), old, clock.now())
@@ -394,7 +412,7 @@ def test_a_bill_is_read_again_however_old_it_is(wechat: Account, monkeypatch: py
 
 def test_fetching_survives_a_death_after_every_write(wechat: Account) -> None:
     wechat.sell()
-    wechat.sell(500, NOON - timedelta(days=1))
+    wechat.sell(500, noon() - timedelta(days=1))
     nth, died, records = 0, True, set()
     while died:
         nth += 1
@@ -403,11 +421,11 @@ def test_fetching_survives_a_death_after_every_write(wechat: Account) -> None:
         with dying_after(nth) as seen:
             retried(run)
         died = len(seen) >= nth
-        for day, minor in ((DAY, 2500), (DAY - timedelta(days=1), 500)):
-            bill = bills.kept(code, day)
+        for of, minor in ((day(), 2500), (day() - timedelta(days=1), 500)):
+            bill = bills.kept(code, of)
             assert bill
             assert (bill.state, [one.gross_minor for one in bill.sums]) == ("fetched", [minor]), f"after write {nth}"
-            of_day = {name for name in files() if name.startswith(f"bills/{code}/{day}/")}
+            of_day = {name for name in files() if name.startswith(f"bills/{code}/{of}/")}
             assert of_day == {bill.file, bill.lines_file}, f"after write {nth}"
             records.add(bill.sha256)
     assert nth > 9  # two files and a record for two days, a record for the others
@@ -430,11 +448,11 @@ def test_keeping_and_reading_what_could_not_be_read_survives_a_death_after_every
             opened = tasks()
             retried(run)
         died = len(seen) >= nth
-        bill = bills.kept(code, DAY)
+        bill = bills.kept(code, day())
         assert bill
         assert (bill.state, bill.lines) == ("fetched", 1), f"after write {nth}"
-        assert [task for task in opened if DAY.isoformat() in task and code in task] == [
-            f"bill_unreadable.{code}-{DAY}"
+        assert [task for task in opened if day().isoformat() in task and code in task] == [
+            f"bill_unreadable.{code}-{day()}"
         ]
         assert tasks() == []
     assert nth > 10
@@ -457,9 +475,9 @@ def test_the_sums_of_a_bill_are_those_of_the_ledger_for_the_day_on_which_the_mon
     kind: str, request: pytest.FixtureRequest
 ) -> None:
     account: Account = request.getfixturevalue(kind)
-    midnight = datetime.combine(DAY, time(), clock.SHANGHAI)
+    midnight = datetime.combine(day(), time(), clock.SHANGHAI)
     for minor, at, written in (
-        (2500, NOON, NOON),
+        (2500, noon(), noon()),
         (9500, midnight + timedelta(hours=23, minutes=59), midnight + timedelta(hours=24, minutes=4)),
         (500, midnight - timedelta(minutes=1), midnight + timedelta(minutes=4)),
     ):
@@ -467,10 +485,10 @@ def test_the_sums_of_a_bill_are_those_of_the_ledger_for_the_day_on_which_the_mon
 
     run()
 
-    bill = bills.kept(kind, DAY)
+    bill = bills.kept(kind, day())
     assert bill
-    entries = [entry for back in (-1, 0, 1) for entry in ledger.entries_of(DAY + timedelta(days=back))]
-    assert tuple(bill.sums) == booked(kind, entries, DAY) == (Sum("charge", "CNY", 2, 12000, 720_000),)
+    entries = [entry for back in (-1, 0, 1) for entry in ledger.entries_of(day() + timedelta(days=back))]
+    assert tuple(bill.sums) == booked(kind, entries, day()) == (Sum("charge", "CNY", 2, 12000, 720_000),)
 
 
 @pytest.mark.parametrize("kind", ["wechat", "alipay"])
@@ -478,19 +496,19 @@ def test_refunds_stand_in_the_bill_of_the_day_on_which_they_were_made(
     kind: str, request: pytest.FixtureRequest
 ) -> None:
     account: Account = request.getfixturevalue(kind)
-    paid = account.sell(2500, NOON - timedelta(days=1))
-    booked_as(paid, NOON - timedelta(days=1), NOON - timedelta(days=1))
+    paid = account.sell(2500, noon() - timedelta(days=1))
+    booked_as(paid, noon() - timedelta(days=1), noon() - timedelta(days=1))
     assert registry.provider(kind).refund(paid.request, clock.now()) in (Outcome.SUCCEEDED, Outcome.PROCESSING)
-    account.move_refunds_to(NOON)
-    booked_as(paid, NOON, None, refund=True)
+    account.move_refunds_to(noon())
+    booked_as(paid, noon(), None, refund=True)
 
     run()
 
-    bill = bills.kept(kind, DAY)
+    bill = bills.kept(kind, day())
     assert bill
     [refunds] = [one for one in bill.sums if one.kind == "refund"]
     assert refunds._replace(fee_e6=0) == Sum("refund", "CNY", 1, -2500, 0)
-    assert (refunds._replace(fee_e6=0),) == booked(kind, ledger.entries_of(DAY), DAY)
+    assert (refunds._replace(fee_e6=0),) == booked(kind, ledger.entries_of(day()), day())
     assert refunds.fee_e6 == (-150_000 if kind == "wechat" else 0), "one gives its fee back"
 
 
@@ -502,16 +520,16 @@ def test_the_console_lists_the_bills_of_a_day_also_those_that_are_missing(shop: 
     run()
     merchants.save(Merchant("wechat-2", "wechat", ("wechat_native",), RATE, terms={"appid": "1", "mchid": "2"}))
 
-    answer = shop.call("GET", f"/console/bills?day={DAY}", groups="auditor")
+    answer = shop.call("GET", f"/console/bills?day={day()}", groups="auditor")
 
-    bill = bills.kept("wechat", DAY)
+    bill = bills.kept("wechat", day())
     assert bill
     assert answer.body == {
-        "day": DAY.isoformat(),
+        "day": day().isoformat(),
         "bills": [
             {
                 "merchant": "wechat",
-                "day": DAY.isoformat(),
+                "day": day().isoformat(),
                 "state": "fetched",
                 "sha256": bill.sha256,
                 "lines": 1,
@@ -528,7 +546,7 @@ def test_the_console_lists_the_bills_of_a_day_also_those_that_are_missing(shop: 
             },
             {
                 "merchant": "wechat-2",
-                "day": DAY.isoformat(),
+                "day": day().isoformat(),
                 "state": "missing",
                 "sha256": None,
                 "lines": None,
@@ -545,17 +563,17 @@ def test_the_console_lists_the_bills_of_a_day_also_those_that_are_missing(shop: 
 def test_the_console_gives_a_link_to_the_file_as_it_came(shop: Shop, wechat: Account) -> None:
     wechat.sell()
     run()
-    bill = bills.kept("wechat", DAY)
+    bill = bills.kept("wechat", day())
     assert bill
 
-    answer = shop.call("GET", f"/console/bills/wechat/{DAY}", groups="finance")
+    answer = shop.call("GET", f"/console/bills/wechat/{day()}", groups="finance")
 
     assert answer.body["sha256"] == bill.sha256
     assert bill.file in answer.body["file_url"]
     assert "X-Amz-Expires=300" in answer.body["file_url"]
     assert shop.call("GET", f"/console/bills/wechat/{days_ago(3)}", groups="finance").body["file_url"] is None
     assert shop.call("GET", f"/console/bills/wechat/{days_ago(30)}", groups="finance").status == 404
-    assert shop.call("GET", f"/console/bills/nobody/{DAY}", groups="finance").status == 404
+    assert shop.call("GET", f"/console/bills/nobody/{day()}", groups="finance").status == 404
     assert shop.call("GET", "/console/bills/wechat/soon", groups="finance").status == 422
 
 
@@ -571,7 +589,7 @@ def test_no_key_is_stored_or_logged_and_what_is_personal_stays_in_the_file_of_th
         run()
     run()
 
-    bill = bills.kept("wechat", DAY)
+    bill = bills.kept("wechat", day())
     assert bill
     stored = files()
     file = stored.pop(bill.file).decode("utf-8-sig")
