@@ -770,6 +770,30 @@ def test_odd_faults_are_refused(wechat: WeChatPay) -> None:
     assert WeChatPay.misbehave(wechat.url, "pay", "500", times=0)["armed"] == 0
 
 
+def test_uncertain_points_can_be_played_the_other_way_and_odd_ones_are_refused(
+    client: Client, wechat: WeChatPay
+) -> None:
+    paid, order = client.paid(), client.order()
+    played = WeChatPay.behave(
+        wechat.url, failed_state="NOTPAY", close_paid="INVALID_REQUEST", close_again="ORDER_CLOSED"
+    )
+    WeChatPay.pay(client.create(order).body["code_url"], "failed")
+    no = order["out_trade_no"]
+
+    assert played == WeChatPay.behave(wechat.url)
+    assert client.query(no).body["trade_state"] == "NOTPAY"
+    assert client.close(paid).code == "INVALID_REQUEST"
+    assert client.close(no).status == 204
+    assert client.close(no).code == "ORDER_CLOSED"
+    WeChatPay.behave(wechat.url, codes="joined", order_absent="RESOURCE_NOT_EXISTS")
+    assert client.query("NOSUCHORDER").code == "RESOURCENOTEXISTS"
+    WeChatPay.behave(wechat.url, refusals="unsigned")
+    assert "Wechatpay-Signature" not in client.query("NOSUCHORDER", trust=False).headers
+    for odd in ({"nothing": "x"}, {"codes": "x"}):
+        with pytest.raises(HTTPError, match="400"):
+            WeChatPay.behave(wechat.url, **odd)
+
+
 # -- bills -------------------------------------------------------------------------------------------------------------
 
 

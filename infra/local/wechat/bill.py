@@ -14,7 +14,13 @@ COLUMNS = (
     "应结订单金额,代金券金额,微信退款单号,商户退款单号,退款金额,充值券退款金额,退款类型,退款状态,商品名称,商户数据包,"
     "手续费,费率,订单金额,申请退款金额,费率备注"
 )
+COLUMNS_BEFORE = (
+    "交易时间,公众账号ID,商户号,特约商户号,设备号,微信订单号,商户订单号,用户标识,交易类型,交易状态,付款银行,货币种类,"
+    "总金额,企业红包金额,微信退款单号,商户退款单号,退款金额,企业红包退款金额,退款类型,退款状态,商品名称,商户数据包,"
+    "手续费,费率"
+)
 SUMMARY = "总交易单数,应结订单总金额,退款总金额,充值券退款总金额,手续费总金额,订单总金额,申请退款总金额"
+SUMMARY_BEFORE = "总交易单数,总交易额,总退款金额,总企业红包退款金额,手续费总金额"
 FEE_PER_FEN = Decimal("0.00006")  # 0.6 %, in yuan
 
 
@@ -34,6 +40,7 @@ class Line:
     refund_id: str = "0"
     out_refund_no: str = "0"
     refund: int = 0
+    fee_comes_back: bool = True  # with a refund
 
     @property
     def is_refund(self) -> bool:
@@ -41,19 +48,21 @@ class Line:
 
     @property
     def fee(self) -> Decimal:
-        """Given back with a refund."""
-        return (self.total - self.refund) * FEE_PER_FEN
+        return (self.total - (self.refund if self.fee_comes_back else 0)) * FEE_PER_FEN
 
 
-def bill(lines: Iterable[Line], appid: str, mchid: str) -> bytes:
+def bill(lines: Iterable[Line], appid: str, mchid: str, *, as_before: bool = False) -> bytes:
+    """as_before: in the layout of 24 columns."""
     rows = sorted(lines, key=lambda line: line.at)
     paid, refunded = sum(row.total for row in rows), sum(row.refund for row in rows)
     fee = sum((row.fee for row in rows), Decimal())
+    columns, summary = (COLUMNS_BEFORE, SUMMARY_BEFORE) if as_before else (COLUMNS, SUMMARY)
+    sums = (str(len(rows)), _yuan(paid), _yuan(refunded), "0.00", f"{fee:.5f}", _yuan(paid), _yuan(refunded))
     text = [
-        COLUMNS,
-        *(_cells(*_row(row, appid, mchid)) for row in rows),
-        SUMMARY,
-        _cells(str(len(rows)), _yuan(paid), _yuan(refunded), "0.00", f"{fee:.5f}", _yuan(paid), _yuan(refunded)),
+        columns,
+        *(_cells(*_row(row, appid, mchid)[: columns.count(",") + 1]) for row in rows),
+        summary,
+        _cells(*sums[: summary.count(",") + 1]),
     ]
     return "".join(f"{line}\r\n" for line in text).encode("utf-8-sig")
 

@@ -7,6 +7,7 @@ import secrets
 import sqlite3
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -77,11 +78,14 @@ class Press:
 class Book:
     """Every public method is one transaction. Refusals are RefusedError, and leave no trace."""
 
-    def __init__(self, store: Store, letters: Letters, identity: Identity, refund_after: float) -> None:
+    def __init__(
+        self, store: Store, letters: Letters, identity: Identity, refund_after: float, traits: Mapping[str, str]
+    ) -> None:
         self._store = store
         self._letters = letters
         self._identity = identity
         self._refund_after = refund_after
+        self._traits = traits  # as they are played at the moment
 
     def use_nonce(self, nonce: str, now: float) -> bool:
         """False if it was used before, as long as a timestamp could let it pass."""
@@ -94,6 +98,7 @@ class Book:
     def create(self, order: Order) -> str:
         """The prepay id of the order, which stays the same when it is asked for again."""
         with self._store.transaction() as db:
+            self._expire(db)
             known = _payment(db, order.out_trade_no)
             if known is None:
                 prepay_id = "wx" + datetime.now(BEIJING).strftime("%d%H%M%S") + secrets.token_hex(13)
@@ -125,18 +130,22 @@ class Book:
     def close(self, out_trade_no: str) -> None:
         """Closed once is closed for ever; closing again changes nothing."""
         with self._store.transaction() as db:
+            self._expire(db)
             known = _payment(db, out_trade_no)
             if known is None:
-                raise _no_order()
+                raise self._no_order()
             if known["state"] == "SUCCESS":
-                raise RefusedError(400, "ORDERPAID", "该订单已支付，不能关闭")
+                raise RefusedError(400, self._traits["close_paid"], "该订单已支付，不能关闭")
+            if known["state"] == "CLOSED" and self._traits["close_again"] != "204":
+                raise RefusedError(400, self._traits["close_again"], "该订单已关闭")
             db.execute("UPDATE payments SET state = 'CLOSED' WHERE out_trade_no = ?", (out_trade_no,))
 
     def query(self, *, out_trade_no: str = "", transaction_id: str = "") -> Told:
         with self._store.transaction() as db:
+            self._expire(db)
             known = _payment(db, out_trade_no, transaction_id)
             if known is None:
-                raise _no_order()
+                raise self._no_order()
             return self._transaction(db, known)
 
     def to_pay(self, prepay_id: str) -> sqlite3.Row:
@@ -152,6 +161,7 @@ class Book:
     def press(self, prepay_id: str, press: Press, now: float) -> dict[str, Any]:
         """Do what the button says. Nothing is charged twice: on a paid order only the notifications go again."""
         with self._store.transaction() as db:
+            self._expire(db)
             row = db.execute("SELECT * FROM payments WHERE prepay_id = ?", (prepay_id,)).fetchone()
             if row is None:
                 raise RefusedError(404, "NO_SUCH_CODE", "没有这个付款码")
@@ -165,7 +175,8 @@ class Book:
                 raise RefusedError(400, "EXPIRED", "已过支付截止时间，不能支付")
             elif press.outcome == "failed":
                 if not paid_before:
-                    db.execute("UPDATE payments SET state = 'PAYERROR' WHERE prepay_id = ?", (prepay_id,))
+                    failed = (self._traits["failed_state"], prepay_id)
+                    db.execute("UPDATE payments SET state = ? WHERE prepay_id = ?", failed)
             else:
                 if not paid_before:
                     self._charge(db, row, press, now)
@@ -270,9 +281,20 @@ class Book:
 
     def _state(self, db: sqlite3.Connection, row: sqlite3.Row) -> str:
         """REFUND from the first refund on that did not come to nothing, however small."""
-        if row["state"] == "SUCCESS" and self._refunded(db, row["out_trade_no"], time.time()):
-            return "REFUND"
+        refunded = self._refunded(db, row["out_trade_no"], time.time()) if row["state"] == "SUCCESS" else 0
+        if refunded:
+            return "REFUND" if refunded == row["total"] else self._traits["partly_refunded_state"]
         return str(row["state"])
+
+    def _expire(self, db: sqlite3.Connection) -> None:
+        if self._traits["expired_state"] == "CLOSED":
+            db.execute(
+                "UPDATE payments SET state = 'CLOSED' WHERE state IN ('NOTPAY', 'PAYERROR') AND expires_at <= ?",
+                (time.time(),),
+            )
+
+    def _no_order(self) -> RefusedError:
+        return RefusedError(404, self._traits["order_absent"], "订单不存在")
 
     # -- refunds ---------------------------------------------------------------------------------------------------
 
@@ -282,7 +304,7 @@ class Book:
             payment = _payment(db, wanted.out_trade_no, wanted.transaction_id)
             known = _refund(db, wanted.out_refund_no)
             if known is not None:
-                if known["terms"] != wanted.terms:
+                if known["terms"] != wanted.terms or self._traits["repeated_refund"] != "told":
                     raise _invalid("商户退款单号重复，且参数与原退款不一致")
             else:
                 if payment is None:
@@ -310,7 +332,7 @@ class Book:
     def refund_query(self, out_refund_no: str, now: float) -> Told:
         with self._store.transaction() as db:
             if _refund(db, out_refund_no) is None:
-                raise RefusedError(404, "RESOURCE_NOT_EXISTS", "退款单不存在")
+                raise RefusedError(404, self._traits["refund_absent"], "退款单不存在")
             return self._refund_told(db, out_refund_no, now)
 
     def _refund(
@@ -348,6 +370,8 @@ class Book:
         }
         if ends_as == "SUCCESS":
             told["success_time"] = rfc3339(now + pause)
+        if not notify_url and self._traits["refund_notice"] != "sent":
+            return
         event = f"REFUND.{ends_as}"
         content = self._envelope(told, now + pause, event, _REFUND_SUMMARIES[ends_as])
         self._tell(db, payment, event, content, now + pause, after=after, notify_url=notify_url)
@@ -413,6 +437,7 @@ class Book:
                         refund_id=row["refund_id"],
                         out_refund_no=row["out_refund_no"],
                         refund=row["refund"],
+                        fee_comes_back=self._traits["refunded_fee"] == "given_back",
                         **{name: row[name] for name in common},
                     )
                     for row in db.execute(
@@ -472,10 +497,6 @@ def _payment(db: sqlite3.Connection, out_trade_no: str, transaction_id: str = ""
 
 def _refund(db: sqlite3.Connection, out_refund_no: str) -> Any:
     return db.execute("SELECT * FROM refunds WHERE out_refund_no = ?", (out_refund_no,)).fetchone()
-
-
-def _no_order() -> RefusedError:
-    return RefusedError(404, "ORDER_NOT_EXIST", "订单不存在")
 
 
 def _invalid(message: str) -> RefusedError:

@@ -8,6 +8,7 @@ import json
 import re
 import secrets
 import time
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from infra.local.wechat import checks
 from infra.local.wechat.bill import bill
 from infra.local.wechat.book import OUTCOMES, SCHEMA, Book, Press
 from infra.local.wechat.keys import Identity, word
+from infra.local.wechat.traits import TRAITS, checked
 
 RETRY_AFTER_SECONDS = (15, 15, 30, 180, 600, 1200, 1800, 1800, 1800, 3600, 10800, 10800, 10800, 21600, 21600)
 ANSWER_SECONDS_MAX = 5
@@ -47,6 +49,7 @@ _BUTTONS = (
     Button("signtest", "签名探测", "Pay; a probe with a wrong signature comes before the true notification"),
     Button("success_then_refund", "支付后由微信退款", "Pay; then all of it is refunded at WeChat's side"),
 )
+_NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 _JSAPI_NAMES = ("appId", "timeStamp", "nonceStr", "package", "signType", "paySign")
 
 
@@ -54,7 +57,8 @@ class WeChatPay(Counterpart):
     """WeChat Pay for one merchant, who is made with all keys at the first start and stays the same.
 
     refund_after: seconds until a refund is settled. bills_at_once: a bill of any day up to today can be had at any
-    hour; otherwise as with WeChat, from 10:00 of the next day.
+    hour; otherwise as with WeChat, from 10:00 of the next day. GET and POST /traits shows and sets how uncertain points
+    are played (traits.py says which), until the next start.
     """
 
     schema = SCHEMA
@@ -81,7 +85,8 @@ class WeChatPay(Counterpart):
         super().__init__(state, port, retry_after, answer_within)
         self._identity = Identity.kept_in(state.with_name(state.name + ".keys.json"))
         self._bills_at_once = bills_at_once
-        self._book = Book(self.store, self.letters, self._identity, refund_after)
+        self._traits = {name: values[0] for name, values in TRAITS.items()}
+        self._book = Book(self.store, self.letters, self._identity, refund_after, self._traits)
         write_private(state.with_name(state.name + ".merchant.json"), {"terms": self.terms, "keys": self.keys})
 
     @property
@@ -97,6 +102,15 @@ class WeChatPay(Counterpart):
         """The pay page that opens when a page inside WeChat hands over these parameters; their paySign is checked."""
         return f"{base_url}/pay?{urlencode({name: parameters[name] for name in _JSAPI_NAMES})}"
 
+    @staticmethod
+    def behave(base_url: str, **traits: str) -> dict[str, str]:
+        """Set traits, and return all as they are now."""
+        body = json.dumps(traits).encode()
+        request = urllib.request.Request(f"{base_url}/traits", body, {"Content-Type": "application/json"})
+        with _NO_PROXY(request, timeout=30) as reply:
+            now: dict[str, str] = json.load(reply)
+            return now
+
     # -- doors -----------------------------------------------------------------------------------------------------
 
     def answer(self, request: Request) -> Reply | None:
@@ -104,7 +118,17 @@ class WeChatPay(Counterpart):
             return self._api(request)
         if request.path == "/pay":
             return self._pay(request)
+        if request.path == "/traits":
+            return self._play(request)
         raise RefusedError(404, "NOT_FOUND")
+
+    def _play(self, request: Request) -> Reply:
+        if request.method == "POST":
+            try:
+                self._traits.update(checked(json.loads(request.body)))
+            except ValueError as odd:
+                raise RefusedError(400, "BAD_TRAIT", str(odd)) from None
+        return json_reply(200, self._traits)
 
     def _api(self, request: Request) -> Reply | None:
         """The signed answer; None if a fault swallows it."""
@@ -129,7 +153,8 @@ class WeChatPay(Counterpart):
                 raise RefusedError(429, "FREQUENCY_LIMITED", "请求过于频繁")
             reply = work(fault)
         except RefusedError as refused:
-            reply = json_reply(refused.status, {"code": refused.code, "message": refused.message})
+            code = refused.code if self._traits["codes"] == "underscored" else refused.code.replace("_", "")
+            reply = json_reply(refused.status, {"code": code, "message": refused.message})
         self.wake()
         return self._signed(reply, fault)
 
@@ -167,7 +192,7 @@ class WeChatPay(Counterpart):
         if kind == "garbage":
             reply = Reply(200, b"<html><body>OK</body></html>")
         reply.headers["Request-ID"] = secrets.token_hex(16).upper()
-        if kind != "unsigned":
+        if kind != "unsigned" and (reply.status < 400 or self._traits["refusals"] == "signed"):
             reply.headers |= self._signature(reply.body, kind)
         return reply
 
@@ -221,9 +246,10 @@ class WeChatPay(Counterpart):
             raise RefusedError(400, "STATEMENT_CREATING", "账单生成中，请稍后再试")
         self._check_day(day, now)
         lines = self._book.lines(day, kind, now)
-        if not lines:
+        if not lines and self._traits["empty_day"] == "NO_STATEMENT_EXIST":
             raise RefusedError(400, "NO_STATEMENT_EXIST", "账单不存在")
-        text = bill(lines, self._identity.appid, self._identity.mchid)
+        as_before = self._traits["bill_columns"] == "24"
+        text = bill(lines, self._identity.appid, self._identity.mchid, as_before=as_before)
         token = self._book.keep_bill(gzip.compress(text, mtime=0) if packed else text, now, DOWNLOAD_SECONDS)
         # The hash is of what the merchant has after decompressing.
         hashed = text + b"?" if fault and fault.kind == "wrong_hash" else text
