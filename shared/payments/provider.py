@@ -160,6 +160,8 @@ class Provider(Protocol):
     def code(self) -> str: ...  # its merchant's
     @property
     def fee_e6(self) -> int: ...
+    @property
+    def refund_is_repeatable(self) -> bool: ...  # if not, a refund whose answer is lost waits for a person
 
     def create(self, request: PaymentRequest, now: datetime) -> Intent:
         """Repeatable under the attempt's id; raises ProviderSilent or ProviderRefused."""
@@ -180,7 +182,7 @@ class Provider(Protocol):
         """SUCCEEDED or ABSENT where nobody can pay it any more, FAILED where somebody has."""
 
     def refund(self, request: RefundRequest, now: datetime) -> Outcome:
-        """Repeatable under the refund's id."""
+        """Repeatable under the refund's id, unless `refund_is_repeatable` says otherwise."""
 
     def query_refund(self, request: RefundRequest, now: datetime) -> Outcome: ...
 

@@ -98,7 +98,7 @@ def check(code: str, now: datetime) -> MerchantChecked:
         provider = registry.provider(code)
     except UnknownProvider:
         raise NotFound from None  # it has no keys yet
-    attempt = Attempt(ids.new("pay", now), "", Money(1), "", now)
+    attempt = Attempt(ids.new("pay", now), "", Money(1), "", now, reference="pi_nothing")
     began = time.monotonic()
     try:
         answered = provider_calls.counted(provider, lambda: provider.query(attempt, now), now).outcome

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import hypothesis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.kernel import clock
 from shared.kernel.records import Transaction
@@ -17,9 +21,10 @@ from shared.ledger import records as ledger
 from shared.orders import records as orders
 from shared.payments import records as payments
 from shared.staff import records as staff
+from tests.crowd import SCALE
 from tests.doors.conftest import new_shop
 from tests.notified import MAKERS, REFUSED, TAKEN, Message, Told, open_accounts
-from tests.shop import Placed, Shop
+from tests.shop import CONTEXT, Placed, Shop, event, handler
 
 PRICE = 9700
 SIGNATURES = ("right", "of another key", "missing", "of another message")
@@ -199,6 +204,35 @@ def test_a_message_at_another_providers_door_is_refused(shop: Shop) -> None:
             assert hand_in(shop, provider, message, door) == REFUSED[door], (provider, door)
             assert shop.status(order) == "placed", (provider, door)
             cancel(shop, order)
+
+
+def test_no_bytes_at_any_webhook_are_more_than_a_refusal(shop: Shop) -> None:
+    order = an_order(shop)
+    before = counts()
+    names = st.sampled_from([*MAKERS, "on_account", "nobody", "%00", "x" * 200])
+    anything = st.binary(max_size=2000) | st.text(max_size=500).map(lambda text: text.encode("utf-8", "surrogatepass"))
+    named = st.dictionaries(
+        st.sampled_from(["Wechatpay-Serial", "Wechatpay-Timestamp", "Wechatpay-Nonce", "Wechatpay-Signature",
+                         "Stripe-Signature", "Sandbox-Signature", "Sandbox-Timestamp", "Content-Type"]),
+        st.text(st.characters(codec="latin-1"), max_size=60),
+    )  # fmt: skip
+
+    @hypothesis.settings(max_examples=150 * SCALE)
+    @given(name=names, raw=anything, headers=named, method=st.sampled_from(["POST", "GET"]))
+    def tried(name: str, raw: bytes, headers: dict[str, str], method: str) -> None:
+        request = event(method, f"/webhooks/payments/{name}", "/webhooks/payments/{provider}", None, headers)
+        if method == "POST":
+            request |= {"body": base64.b64encode(raw).decode(), "isBase64Encoded": True}
+        else:
+            request["multiValueQueryStringParameters"] = {raw.decode("latin-1"): [raw.decode("latin-1")]}
+
+        answer = handler("payment_webhooks")(request, CONTEXT)
+
+        assert answer["statusCode"] < 500, answer
+        assert answer["body"] != "success"
+
+    tried()
+    assert (shop.status(order), counts()) == ("placed", before)
 
 
 def an_order(shop: Shop) -> Placed:

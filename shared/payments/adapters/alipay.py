@@ -129,6 +129,8 @@ class Alipay:
     keys: Sequence[Keys] = field(repr=False)
     traits: Traits = TRAITS
 
+    refund_is_repeatable = True
+
     def __post_init__(self) -> None:
         if not _trusted(self._gateway, local=True) or not self._app_id or not self._seller_id:
             raise ValueError(f"the terms of merchant {self.code} need app_id, seller_id and a gateway behind https")

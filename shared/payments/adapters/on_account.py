@@ -27,6 +27,7 @@ from shared.payments.provider import (
 @dataclass(frozen=True)
 class OnAccount:
     code = "on_account"
+    refund_is_repeatable = True
     fee_e6 = 0  # what a channel keeps is agreed with it, and is no payment fee
 
     def create(self, _request: PaymentRequest, _now: datetime) -> Intent:

@@ -50,6 +50,7 @@ class Sandbox:
     secret: bytes = field(repr=False)
 
     code = "sandbox"
+    refund_is_repeatable = True
     fee_e6 = 6_000  # 0.6 %, what the large channels charge
 
     def create(self, request: PaymentRequest, _now: datetime) -> Intent:

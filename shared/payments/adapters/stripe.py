@@ -111,6 +111,8 @@ class Stripe:
     keys: Sequence[Keys] = field(repr=False)
     keys_kept: timedelta = timedelta(hours=24)
 
+    refund_is_repeatable = True
+
     @property
     def code(self) -> str:
         return self.merchant.code

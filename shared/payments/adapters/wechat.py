@@ -140,6 +140,8 @@ class WeChat:
     merchant: Merchant
     keys: Sequence[Keys] = field(repr=False)
 
+    refund_is_repeatable = True
+
     def __post_init__(self) -> None:
         gateway = urlsplit(self._gateway)
         if gateway.scheme != "https" and (gateway.scheme, gateway.hostname) != ("http", "127.0.0.1"):
