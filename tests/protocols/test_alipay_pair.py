@@ -11,6 +11,7 @@ import json
 import shutil
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -507,6 +508,32 @@ def test_what_alipay_was_never_paid_is_not_given_back(shop: Shop) -> None:
         assert shop.refund(request) is Outcome.FAILED
         assert shop.query_refund(request) is Outcome.ABSENT
     assert shop.given_back(charge) == 0
+
+
+def test_a_refund_asked_for_from_many_sides_at_once_is_made_once(shop: Shop) -> None:
+    charge = shop.paid()
+    request = refund_of(charge, 1000)
+
+    with ThreadPoolExecutor(6) as pool:
+        said = set(pool.map(shop.refund, [request] * 6))
+
+    assert said == {Outcome.SUCCEEDED}
+    assert shop.given_back(charge) == 1000
+
+
+def test_paying_and_closing_at_once_end_in_one_of_the_two(shop: Shop) -> None:
+    def pays(order: Order) -> bool:
+        try:
+            shop.pay(order)
+        except HTTPError:
+            return False
+        return True
+
+    for order in [shop.scanned() for _ in range(6)]:
+        with ThreadPoolExecutor(2) as pool:
+            paying, closing = pool.submit(pays, order), pool.submit(shop.close, order)
+        assert closing.result() is (Outcome.FAILED if paying.result() else Outcome.SUCCEEDED)
+        assert shop.asked(order).outcome is (Outcome.SUCCEEDED if paying.result() else Outcome.FAILED)
 
 
 # -- when answers are lost or spoiled ----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -485,6 +486,32 @@ def test_a_refund_that_our_balance_does_not_bear_has_failed_and_can_be_asked_for
     assert shop.refund(request) is Outcome.SUCCEEDED
 
 
+def test_a_refund_asked_for_from_many_sides_at_once_is_made_once(shop: Shop) -> None:
+    charge = shop.paid()
+    request = refund_of(charge, 1000)
+
+    with ThreadPoolExecutor(6) as pool:
+        said = set(pool.map(shop.refund, [request] * 6))
+
+    assert said == {Outcome.SUCCEEDED}
+    assert shop.given_back(charge) == 1000
+
+
+def test_paying_and_closing_at_once_end_in_one_of_the_two(shop: Shop) -> None:
+    def pays(order: Order) -> bool:
+        try:
+            shop.pay(order)
+        except HTTPError:
+            return False
+        return True
+
+    for order in [shop.order() for _ in range(6)]:
+        with ThreadPoolExecutor(2) as pool:
+            paying, closing = pool.submit(pays, order), pool.submit(shop.close, order)
+        assert closing.result() is (Outcome.FAILED if paying.result() else Outcome.SUCCEEDED)
+        assert shop.asked(order).outcome is (Outcome.SUCCEEDED if paying.result() else Outcome.FAILED)
+
+
 # -- when answers are lost or spoiled ----------------------------------------------------------------------------------
 
 
@@ -939,6 +966,40 @@ def test_the_library_of_others_says_what_our_adapter_says(shop: Shop) -> None:
         }.items()  # fmt: skip
         assert (message["out_trade_no"], message["transaction_id"]) == (charge.payment_id, charge.provider_no)
         assert clock.parse(message["success_time"]) == charge.paid_at
+
+
+def test_the_library_of_others_and_our_adapter_see_what_the_other_did(shop: Shop) -> None:
+    core, posting = library(shop), pytest.importorskip("wechatpayv3.type").RequestType.POST
+    closed, charge = shop.order(), shop.paid()
+    request = refund_of(charge, 1000)
+    wanted = {
+        "transaction_id": request.provider_no,
+        "out_refund_no": request.refund_id,
+        "reason": request.reason,
+        "amount": {"refund": 1000, "total": 2500, "currency": "CNY"},
+    }
+
+    code, _ = core.request(
+        f"/v3/pay/transactions/out-trade-no/{closed.payment_id}/close",
+        method=posting,
+        data={"mchid": shop.wechat.terms["mchid"]},
+    )
+    assert code == 204
+    assert (shop.asked(closed).outcome, shop.close(closed)) == (Outcome.FAILED, Outcome.SUCCEEDED)
+    code, told = core.request("/v3/refund/domestic/refunds", method=posting, data=wanted)
+    assert (code, json.loads(told)["status"]) == (200, "SUCCESS")
+    assert [shop.query_refund(request), shop.refund(request)] == [Outcome.SUCCEEDED] * 2
+    assert shop.given_back(charge) == 1000
+
+
+def test_the_library_of_others_refuses_what_our_adapter_refuses(shop: Shop) -> None:
+    core = library(shop)
+    for outcome in ("forged", "signtest"):
+        order = shop.order()
+        shop.pay(order, outcome)
+        assert shop.inbox.wait(order.payment_id, 1)[0] is BadNotification
+        heard = shop.inbox.raw(order.payment_id)
+        assert core.callback(heard.headers, heard.raw.decode()) is None
 
 
 def library(shop: Shop) -> Any:
