@@ -11,7 +11,7 @@ from infra.local import cloud
 from infra.local.background import Failed
 from infra.local.client import Shop, operator
 from infra.local.cloud import LocalCloud
-from infra.local.commands import imports, orders, stock, trace, vault, waiting
+from infra.local.commands import imports, merchants, orders, stock, trace, vault, waiting
 from infra.local.commands.terminal import Act
 from infra.local.logins import ROLES, add_login
 
@@ -21,6 +21,7 @@ GROUPS = [
     ("the stock and who sells it", stock),
     ("follow a card, make bad ones good", trace),
     ("orders and results", orders),
+    ("how money comes in", merchants),
     ("what waits for a person", waiting),
     ("codes and keys", vault),
 ]

@@ -20,6 +20,7 @@ import pyzipper
 from infra.local import shop as commands
 from infra.local.background import wait_until
 from infra.local.client import Shop as Desk
+from infra.local.wechat import WeChatPay
 from shared.kernel import aws
 from tests.doors.conftest import new_shop
 from tests.shop import Answer, Shop
@@ -34,6 +35,9 @@ def served(shop: Shop) -> Iterator[str]:
     class Api(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self._answer(None)
+
+        def do_PUT(self) -> None:
+            self.do_POST()
 
         def do_POST(self) -> None:
             self._answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode() or None)
@@ -343,3 +347,29 @@ def test_every_command_says_what_it_does_and_takes(capsys: pytest.CaptureFixture
         with pytest.raises(SystemExit, match="0"):
             commands.main([name, "--help"])
         assert f"infra.local.shop {name}" in capsys.readouterr().out
+
+
+def test_an_owner_sets_an_account_up_and_hears_whether_it_works(terminal: Terminal, tmp_path: Path) -> None:
+    assert "no account" in terminal("merchants")
+    with WeChatPay(tmp_path / "wechat.sqlite") as wechat:
+        file = tmp_path / "wechat.json"
+        given = {"kind": "wechat", "methods": ["wechat_native"], "fee_e6": 6_000, "terms": wechat.terms}
+        file.write_text(json.dumps(given))
+        assert "no keys yet" in terminal("merchant", "wechat", str(file))
+
+        file.write_text(json.dumps({**given, "keys": wechat.keys}))
+        said = terminal("merchant", "wechat", str(file))
+        assert "/webhooks/payments/wechat" in said
+        assert re.search(r"wechat answers after \d+ ms", said)
+        assert not any(secret in said for secret in wechat.keys.values())
+        listed = terminal("merchants")
+        assert re.search(r"wechat +wechat +wechat_native +0.6 % +1 +100.0 %", listed), listed
+        assert "newest" in terminal("retire-merchant-keys", "wechat")
+
+        WeChatPay.misbehave(wechat.url, "query", "wrong_signature")
+        assert "no answer that can be trusted" in terminal.refused("check-merchant", "wechat")
+
+    file.write_text("{")
+    assert "is not JSON" in terminal.refused("merchant", "wechat", str(file))
+    file.write_text(json.dumps({"kind": "wechat", "methods": ["alipay_qr"], "fee_e6": 1, "terms": {"mchid": "1"}}))
+    assert "methods is unknown" in terminal.refused("merchant", "wechat", str(file))
