@@ -1,23 +1,34 @@
 """HTTP: the operators' API."""
 
 from shared.inventory.contract import TracedCards
+from shared.inventory.errors import OwnRequest
+from shared.jobs.errors import KeyReused, WrongJobState
 from shared.kernel import clock
 from shared.kernel.errors import Busy, InvalidRequest, NotFound
 from shared.kernel.http import Caller, answers, door, entry
 from shared.ledger.contract import EntryView
 from shared.ledger.errors import AlreadyReversed
 from shared.orders.contract import ConsoleOrderView
-from shared.orders.errors import NotOpen
+from shared.orders.errors import AmountDiffers, MoreThanPaid, NotOpen, OnlyWhole
 from shared.payments.bill_contract import BillFile, BillList, BillsQuery
-from shared.payments.contract import PaidByHand, RefundView, RequestRefund
-from shared.payments.errors import RefundNotRefused
+from shared.payments.by_hand import MoneyElsewhere, NotInSuspense
+from shared.payments.contract import (
+    AskConfirmation,
+    ConfirmationList,
+    ConfirmationView,
+    GiveBack,
+    PaidByHand,
+    RefundView,
+    RequestRefund,
+)
+from shared.payments.errors import RefundNotRefused, UnknownMoney, UnknownPayment, UnknownProvider
 from shared.risk.contract import Decide, ListContact, Listed, ReviewList, ReviewView
 from shared.risk.errors import ReviewDecided
 from shared.settlement.contract import StatementView
 from shared.settlement.errors import DayNotOver, NotClosed
 from shared.staff.contract import CloseTask, TaskClosed, TaskList
 from shared.staff.permissions import may
-from shared.steps import bills, console, risk_checks, trace
+from shared.steps import bills, confirmations, console, risk_checks, trace
 
 app = door("console")
 
@@ -38,11 +49,75 @@ def list_order_cards(order_id: str) -> TracedCards:
 
 @app.route("/console/orders/{order_id}/refunds", methods=["POST"])
 @answers(
-    RefundView, status=201, takes=RequestRefund, permission=may("refunds.create"), refusals=(NotFound, NotOpen, Busy)
+    RefundView,
+    status=201,
+    takes=RequestRefund,
+    permission=may("refunds.create"),
+    refusals=(NotFound, NotOpen, OnlyWhole, MoreThanPaid, KeyReused, Busy),
 )
-def refund_order(order_id: str, body: RequestRefund, caller: Caller) -> RefundView:
-    """Request the refund of a whole order."""
-    return console.refund(order_id, body, caller.name, clock.now())
+def refund_order(order_id: str, body: RequestRefund, idempotency_key: str, caller: Caller) -> RefundView:
+    """Request the refund of some lines of an order, of an amount, or of all that is left."""
+    return console.refund(order_id, body, caller.name, idempotency_key, clock.now())
+
+
+@app.route("/console/orders/{order_id}/payments/confirmations", methods=["POST"])
+@answers(
+    ConfirmationView,
+    status=201,
+    takes=AskConfirmation,
+    permission=may("payments.confirm"),
+    refusals=(NotFound, UnknownPayment, AmountDiffers, MoneyElsewhere, KeyReused),
+)
+def ask_for_confirmation(
+    order_id: str, body: AskConfirmation, idempotency_key: str, caller: Caller
+) -> ConfirmationView:
+    """Say that an order's money came, which its provider has not told us of; another person has to approve."""
+    return confirmations.ask(order_id, body, idempotency_key, caller.name, clock.now())
+
+
+@app.route("/console/confirmations")
+@answers(ConfirmationList, permission=may("orders.read"))
+def list_confirmations() -> ConfirmationList:
+    """List the payments that wait for a second person, the latest first."""
+    return confirmations.waiting()
+
+
+@app.route("/console/confirmations/{confirmation_id}")
+@answers(ConfirmationView, permission=may("orders.read"), refusals=(NotFound,))
+def show_confirmation(confirmation_id: str) -> ConfirmationView:
+    """Show who said that money came, and what has become of it."""
+    return confirmations.show(confirmation_id)
+
+
+@app.route("/console/confirmations/{confirmation_id}/approve", methods=["POST"])
+@answers(
+    ConfirmationView,
+    permission=may("payments.approve"),
+    refusals=(NotFound, OwnRequest, WrongJobState, MoneyElsewhere, UnknownProvider, Busy),
+)
+def approve_confirmation(confirmation_id: str, caller: Caller) -> ConfirmationView:
+    """Let the money count as if its provider had told us of it."""
+    return confirmations.approve(confirmation_id, caller.name, clock.now())
+
+
+@app.route("/console/confirmations/{confirmation_id}/refuse", methods=["POST"])
+@answers(ConfirmationView, permission=may("payments.approve"), refusals=(NotFound, WrongJobState, Busy))
+def refuse_confirmation(confirmation_id: str, caller: Caller) -> ConfirmationView:
+    """Let the money not count."""
+    return confirmations.refuse(confirmation_id, caller.name, clock.now())
+
+
+@app.route("/console/money/{provider}/{provider_no}/refund", methods=["POST"])
+@answers(
+    RefundView,
+    status=201,
+    takes=GiveBack,
+    permission=may("refunds.create"),
+    refusals=(UnknownMoney, NotInSuspense, Busy),
+)
+def give_unknown_back(provider: str, provider_no: str, body: GiveBack, caller: Caller) -> RefundView:
+    """Send money that came for nothing we know of back where it came from; closes its task."""
+    return console.give_unknown_back(provider, provider_no, body.note, caller.name, clock.now())
 
 
 @app.route("/console/refunds/{refund_id}/paid-by-hand", methods=["POST"])

@@ -16,6 +16,7 @@ class JobKind(StrEnum):
     WRAPPING = "wrapping"  # all data keys are wrapped anew by the vault's key
     PEPPER = "pepper"  # all cards get fingerprints under a new pepper
     DESTRUCTION = "destruction"  # a lot's keys are forgotten
+    CONFIRMATION = "confirmation"  # money that its provider has not told us of; done by the request that approves it
 
 
 class JobState(StrEnum):

@@ -154,5 +154,6 @@ class ConsoleOrderView(OrderView):
     reasons: list[str]
     review_id: str | None
     refund_id: str | None
+    refunded: Amount
     due_at: str | None
     card_ids: list[str]

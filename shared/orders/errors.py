@@ -73,6 +73,22 @@ class AmountDiffers(Refusal):
     en = "The amount is not the order's, which is {total_minor} minor units of {currency}."
 
 
+class OnlyWhole(Refusal):
+    """facts: order_status. What the buyer has not got yet is given back with the whole order or not at all."""
+
+    code, status = "only_whole_refund", 409
+    zh = "尚未交付的部分（订单状态 {order_status}）只能整单退款。"
+    en = "What is not delivered yet (the order is {order_status}) can only be refunded with the whole order."
+
+
+class MoreThanPaid(Refusal):
+    """facts: left_minor, currency: what can still be given back of what was asked for."""
+
+    code, status = "more_than_paid", 409
+    zh = "超出可退金额：最多还能退 {left_minor}（{currency} 最小单位）。"
+    en = "More than can be given back: {left_minor} minor units of {currency} are left."
+
+
 class NotDelivered(Refusal):
     """facts: order_status."""
 

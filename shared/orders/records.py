@@ -91,6 +91,7 @@ class Head(records.Record):
     review_id = UnicodeAttribute(null=True)
     refund = UnicodeAttribute(null=True)
     refund_id = UnicodeAttribute(null=True)
+    refunded = JSONAttribute(null=True)  # line number → minor units given back of it while the order stood
     delivered_at = UnicodeAttribute(null=True)
     notice = UnicodeAttribute(null=True)  # what the buyer is told about it
     by_due = Due()
@@ -196,6 +197,12 @@ class Order:
     @property
     def card_ids(self) -> list[str]:
         return [str(card_id) for line in self.lines for card_id in line.card_ids]
+
+    @property
+    def left(self) -> dict[str, int]:
+        """What has not been given back of each line, in minor units, by the line's number."""
+        so_far = self.head.refunded or {}
+        return {line.number: line.amount.minor - int(so_far.get(line.number, 0)) for line in self.lines}
 
 
 class Limited(NamedTuple):
@@ -376,6 +383,22 @@ def add_payment(tx: records.Transaction, head: Head, payment_id: str, provider: 
             Head.version.add(1),
         ],
         (Head.status == Status.PLACED) & (Head.version == head.version),
+    )
+
+
+def refund_parts(tx: records.Transaction, head: Head, parts: Mapping[str, int]) -> None:
+    """Add to what has gone back of the lines: line number → minor units; the order stays what it is.
+
+    The part that loses is named ``order``: whoever moved the order, or gave something back, was first.
+    """
+    so_far = {str(number): int(minor) for number, minor in (head.refunded or {}).items()}
+    for number, minor in parts.items():
+        so_far[number] = so_far.get(number, 0) + minor
+    tx.update(
+        "order",
+        Head(head.order_id, HEAD),
+        [Head.refunded.set(so_far), Head.version.add(1)],
+        (Head.status == head.status) & (Head.version == head.version),
     )
 
 

@@ -9,13 +9,65 @@ from pydantic import Field
 from shared.kernel.http import Amount, Shape
 from shared.payments.states import RefundState
 
+Note = Annotated[str, Field(min_length=1, max_length=500)]
+
 
 class RequestRefund(Shape):
+    """One of: lines, by their places in the order, the first is 1; amount_minor; without either all that is left.
+
+    A part needs an Idempotency-Key: under the same key it is the same refund.
+    """
+
     reason: Annotated[str, Field(min_length=1, max_length=200)] = "operator"
+    lines: Annotated[list[Annotated[int, Field(ge=1, le=20)]], Field(min_length=1, max_length=20)] | None = None
+    amount_minor: Annotated[int, Field(ge=1, le=100_000_000_000)] | None = None
 
 
 class PaidByHand(Shape):
-    note: Annotated[str, Field(min_length=1, max_length=500)]
+    note: Note
+
+
+class GiveBack(Shape):
+    note: Note
+
+
+class AskConfirmation(Shape):
+    """What was paid without our being told: the provider's own number for it, as its merchant page shows it.
+
+    provider: a merchant of ours that the order could be paid through. paid_at: ISO 8601 with its time zone.
+    """
+
+    provider: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9._\-]+$")]
+    provider_no: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:\-]+$")]
+    amount_minor: Annotated[int, Field(ge=1, le=100_000_000_000)]
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    paid_at: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+\-]\d{2}:\d{2})$")]
+    note: Note
+
+
+class ConfirmationView(Shape):
+    """state: created (waits for a second person), running (approved), done, failed or cancelled (refused).
+
+    use: what the money was used for, once it is taken in; `order` where it has paid for the order.
+    """
+
+    confirmation_id: str
+    order_id: str
+    state: str
+    provider: str
+    provider_no: str
+    amount: Amount
+    paid_at: str
+    note: str
+    asked_by: str
+    asked_at: str
+    decided_by: str | None
+    ended_at: str | None
+    use: str | None
+
+
+class ConfirmationList(Shape):
+    confirmations: list[ConfirmationView]
 
 
 class RefundView(Shape):

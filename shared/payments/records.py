@@ -111,6 +111,7 @@ class Refund(records.Record):
     currency = UnicodeAttribute()
     reason = UnicodeAttribute()
     of_order = UnicodeAttribute(null=True)  # set where the order itself waits for this refund
+    asked = UnicodeAttribute(null=True)  # a digest of the request, where its key names the refund
     state = UnicodeAttribute()
     requested_at = UnicodeAttribute()
     requested_by = UnicodeAttribute()
@@ -256,6 +257,7 @@ def request_refund(
     *,
     of_order: bool,
     amount: Money | None = None,
+    asked: str | None = None,
 ) -> None:
     """Insert a refund of this money, or of an amount of it; the part that loses is named ``refund``."""
     amount = amount or money.amount
@@ -272,6 +274,7 @@ def request_refund(
             currency=amount.currency,
             reason=reason,
             of_order=str(money.order_id) if of_order else None,
+            asked=asked,
             state=RefundState.REQUESTED,
             requested_at=clock.iso(now),
             requested_by=by,

@@ -37,6 +37,8 @@ MATRIX = {
     "refunds.create": _SHOP | _MONEY,
     "tasks.close": _SHOP | _MONEY,
     "refunds.by_hand": _MONEY,  # it says that money has left the bank
+    "payments.confirm": _SHOP | _MONEY,  # saying that money came; another person approves
+    "payments.approve": _MONEY,
     "risk.read": _EVERYONE,
     "risk.lists": _SHOP,
     "settlement.read": _EVERYONE - {OPERATOR, SUPPORT},  # cost and profit are not the shop floor's business

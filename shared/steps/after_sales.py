@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
 from shared.inventory import records as inventory
-from shared.kernel import ids
-from shared.kernel.errors import Busy
+from shared.jobs.errors import KeyReused
+from shared.kernel import clock, ids
+from shared.kernel.errors import Busy, InvalidRequest, NotFound
+from shared.kernel.money import Money
 from shared.kernel.records import Lost, Transaction
 from shared.kernel.telemetry import count, logger
 from shared.ledger import posting
 from shared.ledger import records as ledger
 from shared.orders import records as orders
-from shared.orders.errors import NotOpen
+from shared.orders.errors import MoreThanPaid, NotOpen, OnlyWhole
 from shared.orders.notices import Notice
 from shared.orders.records import Order
-from shared.orders.status import LineState, Refund, Status
+from shared.orders.status import READABLE, LineState, Refund, Status
 from shared.payments import records as payments
 from shared.payments import registry
+from shared.payments.by_hand import NotInSuspense
+from shared.payments.contract import RequestRefund
 from shared.payments.errors import RefundNotRefused
 from shared.payments.provider import Outcome
 from shared.payments.states import RefundState
@@ -31,6 +36,10 @@ ASK_AGAIN = timedelta(minutes=1)
 
 TRIES_MAX = 8
 """Sending and being due again count one try each: an hour and a half of asking, then a person looks at it."""
+
+ATTEMPTS = 12  # lost races against other refunds of the same order
+
+GIVEN_BACK = "given_back"  # what became of money in suspense
 
 RECALLED = "recalled"  # the reason of a refund that the buyer is told about
 
@@ -48,7 +57,10 @@ def work(message: Mapping[str, str], now: datetime) -> None:
 
 
 def request(order: Order, reason: str, by: str, now: datetime) -> str:
-    """Request the refund of a whole order and free what it held; again gives the same refund. NotOpen otherwise."""
+    """Request the refund of all that an order has not had back, and free what it held; again gives the same refund.
+
+    NotOpen otherwise.
+    """
     if order.head.refund_id:
         return str(order.head.refund_id)
     if order.status not in REFUNDABLE:
@@ -57,24 +69,12 @@ def request(order: Order, reason: str, by: str, now: datetime) -> str:
     money = payments.received(str(order.head.paid_by))
     delivered = LineState.DELIVERED in order.head.facts.lines
     large = bool(order.head.chunks) and not delivered
-    legs = _owed(order) + (_bound_for_nothing(order) if large else [])
+    bound = _bound_for_nothing(order) if large else []
 
     def move(tx: Transaction, _: Collection[str] = ()) -> None:
         due_at = now if large else None  # `deadlines` gives its cards back, chunk by chunk
-        also = {"refund_id": refund_id, **({"notice": Notice.REFUNDED_RECALL} if reason == RECALLED else {})}
-        orders.move(tx, order.head, due_at=due_at, refund=Refund.OPEN, also=also)
-        payments.request_refund(tx, refund_id, money, reason, by, now, of_order=True)
-        ledger.post(
-            tx,
-            "refund_requested",
-            legs,
-            now,
-            order_id=order.order_id,
-            channel=str(order.head.channel),
-            provider=str(money.provider),
-            refund_id=refund_id,
-            by=by,
-        )
+        orders.move(tx, order.head, due_at=due_at, refund=Refund.OPEN, also=_ending(refund_id, reason))
+        _request(tx, refund_id, order, money, order.left, bound, reason, by, now, of_order=True)
 
     try:
         if delivered:
@@ -88,6 +88,80 @@ def request(order: Order, reason: str, by: str, now: datetime) -> str:
             return str(latest.head.refund_id)
         raise (Busy() if latest.status in REFUNDABLE else NotOpen(order_status=latest.status)) from None
     return refund_id
+
+
+def request_part(order_id: str, wanted: RequestRefund, by: str, key: str, now: datetime) -> str:
+    """Request the refund of some lines, or of an amount, of what was delivered; the order stays what it is.
+
+    The same key gives the same refund, KeyReused where it stood for another request. Never more goes back than was
+    paid, nor of a line than its amount: the order's version is a condition of the transaction. A part that leaves
+    nothing over ends the order as a refund of all does.
+    """
+    asked = hashlib.sha256(wanted.model_dump_json().encode()).hexdigest()
+    for _ in range(ATTEMPTS):
+        order = orders.outline_of(order_id)
+        refund_id = _refund_id(order_id, key)
+        if _asked_before(refund_id, asked):
+            return refund_id
+        if order.status not in READABLE:
+            raise (OnlyWhole if order.status in REFUNDABLE else NotOpen)(order_status=order.status)
+        money = payments.received(str(order.head.paid_by))
+        parts = _parts(order, wanted, money.amount)
+        whole = sum(parts.values()) == sum(order.left.values())
+        try:
+            with Transaction() as tx:
+                if whole:
+                    orders.move(tx, order.head, refund=Refund.OPEN, also=_ending(refund_id, wanted.reason))
+                else:
+                    orders.refund_parts(tx, order.head, parts)
+                _request(tx, refund_id, order, money, parts, [], wanted.reason, by, now, of_order=whole, asked=asked)
+        except Lost:
+            continue  # somebody moved the order or gave something back: look again, decide again
+        return refund_id
+    raise Busy
+
+
+def give_unknown_back(provider: str, provider_no: str, by: str, note: str, now: datetime) -> str:
+    """Send money that came for nothing we know of back where it came from, and close its task; again changes nothing.
+
+    NotInSuspense where the money has paid for something, or went back by itself.
+    """
+    money = payments.received(payments.money_id(provider, provider_no))
+    moment = clock.parse(str(money.received_at))
+    refund_id = ids.new("ref", moment, hashlib.sha256(str(money.id).encode()).digest()[:10])
+    for _ in range(ATTEMPTS):
+        if money.use == GIVEN_BACK:
+            return refund_id
+        if money.use != payments.UNKNOWN_PAYMENT:
+            raise NotInSuspense(use=money.use or money.state)
+        try:
+            with Transaction() as tx:
+                payments.use_otherwise(tx, money, GIVEN_BACK)
+                payments.request_refund(tx, refund_id, money, payments.UNKNOWN_PAYMENT, by, now, of_order=False)
+                ledger.post(
+                    tx,
+                    "refund_requested",
+                    posting.refund_requested(money.amount, "suspense"),
+                    now,
+                    provider=provider,
+                    payment_id=str(money.payment_id),
+                    refund_id=refund_id,
+                    by=by,
+                )
+                staff.end_task(tx, "unknown_money", str(money.id), by, note, now)
+        except Lost:
+            money = payments.received(str(money.id))  # another person was faster, or somebody looked at the task
+            continue
+        return refund_id
+    raise Busy
+
+
+def return_promotions(tx: Transaction, order: Order, parts: Mapping[str, int]) -> None:
+    """The one place where a refund gives back what its order has used of coupons and budgets, in its own transaction.
+
+    parts: line number → minor units that go back of it now; what is given back is in proportion to them, and the last
+    part takes what rounding has left. Orders use neither coupons nor budgets yet, so there is nothing to give back.
+    """
 
 
 def send(refund_id: str, now: datetime) -> None:
@@ -150,19 +224,93 @@ def _answer(refund: payments.Refund, now: datetime) -> Outcome:
 def _succeed(
     tx: Transaction, refund: payments.Refund, legs: Sequence[posting.Leg], now: datetime, by: str | None = None
 ) -> None:
-    head = orders.head_of(str(refund.order_id))
+    head = None if refund.order_id == payments.NO_ORDER else orders.head_of(str(refund.order_id))
     payments.end_refund(tx, refund, RefundState.SUCCEEDED)
-    if refund.of_order:
+    if head and refund.of_order:
         orders.move(tx, head, refund=Refund.DONE)
     ledger.post(
         tx,
         "refund_sent",
         legs,
         now,
-        order_id=str(refund.order_id),
-        channel=str(head.channel),
+        order_id=str(refund.order_id) if head else None,
+        channel=str(head.channel) if head else None,
         provider=str(refund.provider),
         refund_id=str(refund.id),
+        by=by,
+    )
+
+
+def _refund_id(order_id: str, key: str) -> str:
+    """A part's id follows from its order and its caller's key: asking twice is asking once."""
+    return ids.new("ref", ids.moment(order_id), hashlib.sha256(f"{order_id}|{key}".encode()).digest()[:10])
+
+
+def _asked_before(refund_id: str, asked: str) -> bool:
+    try:
+        known = payments.refund(refund_id)
+    except NotFound:
+        return False
+    if known.asked != asked:
+        raise KeyReused
+    return True
+
+
+def _parts(order: Order, wanted: RequestRefund, paid: Money) -> dict[str, int]:
+    """What goes back of each line, by its number; MoreThanPaid, or OnlyWhole for what is not delivered yet.
+
+    Of an amount every delivered line bears its share, so that no line can ever give back more than it was paid.
+    """
+    delivered = {number for number, state in order.head.lines.items() if state == LineState.DELIVERED}
+    left = {number: minor for number, minor in order.left.items() if number in delivered}
+    if wanted.lines:
+        named = {str(number) for number in wanted.lines}
+        if unknown := named - order.left.keys():
+            fields = [{"field": "lines", "reason": f"no_line_{number}"} for number in sorted(unknown, key=int)]
+            raise InvalidRequest(fields=fields)
+        if not named <= delivered:
+            raise OnlyWhole(order_status=order.status)
+        left = {number: minor for number, minor in left.items() if number in named}
+    gone = sum(line.amount.minor for line in order.lines) - sum(order.left.values())
+    possible = min(sum(left.values()), paid.minor - gone)
+    amount = sum(left.values()) if wanted.amount_minor is None else wanted.amount_minor
+    if amount > possible or (wanted.lines and not all(left.values())):
+        raise MoreThanPaid(left_minor=possible, currency=paid.currency)
+    return dict(zip(left, posting.split(amount, list(left.values())), strict=True))
+
+
+def _ending(refund_id: str, reason: str) -> dict[str, str]:
+    """What an order remembers of the refund that ends it."""
+    return {"refund_id": refund_id, **({"notice": Notice.REFUNDED_RECALL} if reason == RECALLED else {})}
+
+
+def _request(
+    tx: Transaction,
+    refund_id: str,
+    order: Order,
+    money: payments.Received,
+    parts: Mapping[str, int],
+    more: Sequence[posting.Leg],
+    reason: str,
+    by: str,
+    now: datetime,
+    *,
+    of_order: bool,
+    asked: str | None = None,
+) -> None:
+    """The refund of some of each line, its entry in the books, and what goes back with it."""
+    amount = Money(sum(parts.values()), money.amount.currency)
+    payments.request_refund(tx, refund_id, money, reason, by, now, of_order=of_order, amount=amount, asked=asked)
+    return_promotions(tx, order, parts)
+    ledger.post(
+        tx,
+        "refund_requested",
+        [*_owed(order, parts), *more],
+        now,
+        order_id=order.order_id,
+        channel=str(order.head.channel),
+        provider=str(money.provider),
+        refund_id=refund_id,
         by=by,
     )
 
@@ -174,12 +322,12 @@ def _bound_for_nothing(order: Order) -> list[posting.Leg]:
     return list(large_orders.claimed_legs(order, costs))
 
 
-def _owed(order: Order) -> list[posting.Leg]:
-    """What was delivered is taken back from sales, what was not from the buyer's deposits."""
+def _owed(order: Order, parts: Mapping[str, int]) -> list[posting.Leg]:
+    """What was delivered is taken back from sales, what was not from the buyer's deposits; stock is left alone."""
     legs: list[posting.Leg] = []
     for line in order.lines:
-        sold = order.head.lines[line.number] == LineState.DELIVERED
-        legs += posting.refund_requested(
-            line.amount, "refunds" if sold else "deposits", [(str(line.sku), line.amount.minor)]
-        )
+        if minor := parts.get(line.number, 0):
+            sold = order.head.lines[line.number] == LineState.DELIVERED
+            amount = Money(minor, str(line.currency))
+            legs += posting.refund_requested(amount, "refunds" if sold else "deposits", [(str(line.sku), minor)])
     return legs

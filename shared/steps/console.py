@@ -37,14 +37,32 @@ def order(order_id: str) -> ConsoleOrderView:
         reasons=list(head.reasons or []),
         review_id=str(head.review_id) if head.review_id else None,
         refund_id=str(head.refund_id) if head.refund_id else None,
+        refunded=_refunded(found),
         due_at=str(head.due_at) if head.due_at else None,
         card_ids=found.card_ids,
     )
 
 
-def refund(order_id: str, wanted: RequestRefund, by: str, now: datetime) -> RefundView:
-    """Request the refund of a whole order; asking again gives the refund that is under way."""
-    return _refund_view(after_sales.request(orders.order_of(order_id), wanted.reason, by, now))
+def _refunded(order: orders.Order) -> Amount:
+    """What goes back or has gone back of what was paid, all told."""
+    minor = order.head.total.minor - (0 if order.head.refund else sum(order.left.values()))
+    return Amount(amount_minor=minor, currency=order.head.total.currency)
+
+
+def refund(order_id: str, wanted: RequestRefund, by: str, key: str, now: datetime) -> RefundView:
+    """Request the refund of some lines, of an amount, or of all that is left; asking again gives the same refund."""
+    if wanted.lines is None and wanted.amount_minor is None:
+        return _refund_view(after_sales.request(orders.order_of(order_id), wanted.reason, by, now))
+    if wanted.lines is not None and wanted.amount_minor is not None:
+        raise InvalidRequest(fields=[{"field": "", "reason": "lines_or_amount_minor"}])
+    if not key:
+        raise InvalidRequest(fields=[{"field": "Idempotency-Key", "reason": "missing"}])
+    return _refund_view(after_sales.request_part(order_id, wanted, by, key, now))
+
+
+def give_unknown_back(provider: str, provider_no: str, note: str, by: str, now: datetime) -> RefundView:
+    """Send money that nobody asked for back where it came from."""
+    return _refund_view(after_sales.give_unknown_back(provider, provider_no, by, note, now))
 
 
 def paid_by_hand(refund_id: str, note: str, by: str, now: datetime) -> RefundView:

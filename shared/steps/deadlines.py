@@ -10,6 +10,7 @@ from functools import partial
 from typing import NamedTuple
 
 from shared.jobs import records as jobs
+from shared.jobs.states import JobKind
 from shared.kernel import clock, queues
 from shared.kernel.errors import Refusal
 from shared.kernel.records import Lost, Transaction
@@ -24,7 +25,7 @@ from shared.payments.errors import UnknownProvider
 from shared.payments.provider import Outcome, PaymentStatus, Provider
 from shared.payments.states import RefundState
 from shared.staff import records as staff
-from shared.steps import after_sales, order_closing, payment_received, provider_calls, risk_checks
+from shared.steps import after_sales, confirmations, order_closing, payment_received, provider_calls, risk_checks
 from shared.steps.relay import JOBS, NEXT, REFUNDS
 
 AT_ONCE = 300  # overdue things in one run: a minute's run stays within its time limit
@@ -205,6 +206,9 @@ def _job(job_id: str, now: datetime) -> None:
     job = jobs.job_of(job_id, job_id.partition("_")[0])
     if not job.due_at or str(job.due_at) > clock.iso(now):
         return  # the index was a moment behind
+    if job.kind == JobKind.CONFIRMATION:
+        confirmations.finish(job_id, now)
+        return
     tries = int(job.tries) + 1
     jobs.look_again(job, now + jobs.BEAT_WITHIN * 2 ** min(tries, TRIES_MAX), tries)
     if tries == TRIES_MAX:

@@ -230,7 +230,7 @@ class _Worker:
         """Orders that can be replaced as a whole go many in a transaction, the others one by one."""
         together: list[_Exchange] = []
         for order_id, order, owed in self._read(listed):
-            whole = order and _readable(order) and 0 < len(owed) <= PLACES
+            whole = order and _readable(order) and not order.head.refunded and 0 < len(owed) <= PLACES
             by = self._stand_ins(order, owed) if order and whole else {}
             if order and by and len(by) == len(owed):
                 exchange = _Exchange(order, by)
@@ -276,6 +276,7 @@ class _Worker:
             _, order, owed = seen or next(self._read({order_id: listed}))
             seen = None
             by: dict[str, _Kept] = {}
+            gone = _paid_back(order) if order else set()
             try:
                 if order is None:
                     self._write_off(order_id, owed, "skipped", GoodState.SKIPPED, reason="no_order")
@@ -283,11 +284,14 @@ class _Worker:
                     self._refunded_before(order, owed)
                 elif order.status not in READABLE:
                     self.waiting = True
+                elif for_nothing := [card_id for card_id in owed if card_id in gone]:
+                    self._write_off(order_id, for_nothing, "skipped", GoodState.SKIPPED, reason="line_refunded")
+                    continue  # the rest, of the order as it is now
                 elif by := self._stand_ins(order, owed[:PLACES]):
                     self._replace([_Exchange(order, by)])
                     if len(by) < len(owed):
                         continue  # the rest, of the order as it is now
-                elif owed and set(order.card_ids) <= set(owed):
+                elif owed and set(order.card_ids) - gone <= set(owed):
                     self._refund(order, owed)
                 else:
                     self._write_off(order_id, owed, "person", GoodState.PERSON, reason="out_of_stock")
@@ -467,6 +471,12 @@ def _order_or_none(order_id: str) -> Order | None:
 
 def _readable(order: Order) -> bool:
     return order.status in READABLE and not order.head.refund_id
+
+
+def _paid_back(order: Order) -> set[str]:
+    """The cards of lines whose money has gone back in full while the order stood: nothing is owed for them."""
+    left = order.left if order.head.refunded else {}
+    return {str(card_id) for line in order.lines if left.get(line.number) == 0 for card_id in line.card_ids}
 
 
 def _unsettled(card: Card) -> bool:

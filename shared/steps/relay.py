@@ -61,7 +61,7 @@ def _next(record: Mapping[str, Any]) -> tuple[str, dict[str, str]] | None:
         if new["part"]["S"] != "head":
             return None
         moved = new["state"]["S"] != (old.get("state") or {}).get("S")
-        wanted = moved and JobState(new["state"]["S"]) in WORKED_ON
+        wanted = moved and JobState(new["state"]["S"]) in WORKED_ON and new["kind"]["S"] != JobKind.CONFIRMATION
         return (JOBS[new["kind"]["S"]], {"job_id": new["job_id"]["S"]}) if wanted else None
     if new.get("part", {}).get("S") == "head":
         status = new["status"]["S"]

@@ -102,6 +102,12 @@ TABLE = {
     "POST /console/tasks/{task_id}/close": FLOOR,
     "POST /console/orders/{order_id}/refunds": FLOOR,
     "POST /console/refunds/{refund_id}/paid-by-hand": MONEY,
+    "GET /console/confirmations": STAFF,
+    "GET /console/confirmations/{confirmation_id}": STAFF,
+    "POST /console/orders/{order_id}/payments/confirmations": FLOOR,
+    "POST /console/confirmations/{confirmation_id}/approve": MONEY,
+    "POST /console/confirmations/{confirmation_id}/refuse": MONEY,
+    "POST /console/money/{provider}/{provider_no}/refund": FLOOR,
     # The books.
     "GET /console/bills": BOOKS,
     "GET /console/bills/{merchant}/{day}": BOOKS,

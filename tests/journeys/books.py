@@ -59,7 +59,7 @@ def _entries(stack: Stack) -> Iterator[str]:
         if sum(leg[1] for leg in json.loads(entry["legs"])):
             yield f"entry {entry['entry_id']} does not balance"
         kind = str(entry["kind"])
-        if kind in {"payment", "late_money", "delivery", "refund_requested"}:
+        if kind in {"payment", "late_money", "delivery"}:
             per_order[kind, entry["order_id"]] += 1
         if entry.get("refund_id") and not entry.get("reverses"):
             per_refund["sent" if kind == "refund_sent" else "requested", entry["refund_id"]] += 1
@@ -85,6 +85,13 @@ def _money(stack: Stack) -> Iterator[str]:
     for refund_id, refund in refunds.items():
         if sent[refund_id] != (refund["state"] == "succeeded"):
             yield f"{refund_id} is {refund['state']} and was posted {sent[refund_id]} times"
+    asked_back, unpaid = Counter[str](), Counter[str]()  # by money; by order, what waits to be paid by hand
+    for refund in refunds.values():
+        asked_back[f"money#{refund['provider']}#{refund['provider_no']}"] += int(refund["amount_minor"])
+        unpaid[refund["order_id"]] += int(refund["amount_minor"]) if refund["state"] == "failed" else 0
+    for money_id, money in received.items():
+        if asked_back[money_id] > int(money["amount_minor"]):
+            yield f"{money_id} is {money['amount_minor']}, and {asked_back[money_id]} of it go back"
 
     charged = charges(stack)
     by_hand = Counter[str]()  # what went back past the provider
@@ -98,8 +105,9 @@ def _money(stack: Stack) -> Iterator[str]:
         if any(f"money#sandbox#{provider_no}" not in received for provider_no, *_ in of_order):
             continue  # a charge that nobody has told us of yet
         kept = sum(amount - back for _, amount, back in of_order) - by_hand[order_id]
-        owed = int(head["total_minor"]) if head["status"] == "delivered" else 0
-        if kept != owed:
+        given_back = sum(json.loads(head.get("refunded") or "{}").values())
+        owed = int(head["total_minor"]) - given_back if head["status"] == "delivered" else 0
+        if kept != owed + unpaid[order_id]:
             yield f"{order_id} is {head['status']}, and we keep {kept} where it should be {owed}: {of_order}"
 
 

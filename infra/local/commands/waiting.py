@@ -17,6 +17,7 @@ TASKS = {
     "low_stock": "a SKU is low: `import-cards`, or `terms` to be told later",
     "near_expiry": "cards will expire soon (`near-expiry`): sell them cheaper, or give them back",
     "make_good": "a recalled card could be neither replaced nor refunded: settle it with its buyer",
+    "unknown_money": "money came for nothing we know of (来历不明的款项，可原路退回): `give-back` it",
     "recall_done": "a recall has ended: look at what it has come to with `recalls`",
 }
 
@@ -24,16 +25,20 @@ TASKS = {
 def add(command: Command) -> None:
     command("reviews", _reviews, "list the doubtful orders that wait for a person")
     for decision, meaning in (
-        ("approve", "let a doubtful order, an export or the destruction of a lot go on"),
-        ("refuse", "send a doubtful order's money back, or stop an export or a destruction"),
+        ("approve", "let a doubtful order, an export, the destruction of a lot or a confirmed payment go on"),
+        ("refuse", "send a doubtful order's money back, or stop an export, a destruction or a confirmed payment"),
     ):
         decide = command(decision, _decide, meaning)
-        decide.add_argument("what", help="rev_…, exp_… or job_…, as it was shown to you")
+        decide.add_argument("what", help="rev_…, exp_…, job_… or cfm_…, as it was shown to you")
         decide.add_argument("--note", default="", help="of a review: why")
     command("tasks", _tasks, "list what else needs a person")
     done = command("done", _done, "say that you have dealt with a task")
     done.add_argument("task", help="as `tasks` shows it")
     done.add_argument("--note", required=True, help="what you did")
+    command("confirmations", _confirmations, "list the payments that wait for a second person")
+    back = command("give-back", _give_back, "send money that came for nothing we know of back where it came from")
+    back.add_argument("money", help="such as money#…#…, as its task shows it")
+    back.add_argument("--note", required=True, help="what you found out about it")
     by_hand = command("paid-by-hand", _paid_by_hand, "record that you paid a refund which the provider refused")
     by_hand.add_argument("refund", help="such as ref_…")
     by_hand.add_argument("--note", required=True, help="how you paid it")
@@ -51,21 +56,42 @@ def _reviews(shop: Shop, _: Namespace) -> None:
 
 def _decide(shop: Shop, wanted: Namespace) -> None:
     kind, approved = wanted.what.partition("_")[0], wanted.command == "approve"
-    if kind not in ("rev", "exp", "job"):
+    if kind not in ("rev", "exp", "job", "cfm"):
         raise Failed(
-            f"{wanted.what} is nothing to decide: rev_… (`reviews`), exp_… (`exports`) or job_… (`destroy-lot`)"
+            f"{wanted.what} is nothing to decide: rev_… (`reviews`), exp_… (`exports`), job_… (`destroy-lot`) or"
+            " cfm_… (`confirmations`)"
         )
     if kind != "rev" and wanted.note:
         raise Failed("only a review takes a note")
     if kind == "rev":
         decided = shop.call("POST", f"/console/reviews/{part(wanted.what)}/{wanted.command}", {"note": wanted.note})
         print(f"{decided['order_id']}: {decided['state']}")
+    elif kind == "cfm":
+        decided = shop.call("POST", f"/console/confirmations/{part(wanted.what)}/{wanted.command}")
+        print(f"{decided['order_id']}: {decided['state']} {decided['use'] or ''}".rstrip())
     elif approved:
         (vault.approve_export if kind == "exp" else vault.approve_destruction)(shop, wanted.what)
     else:
         group = "exports" if kind == "exp" else "destructions"
         shop.call("POST", f"/console/{group}/{part(wanted.what)}/refuse")
         print(f"{wanted.what} refused: nothing has happened")
+
+
+def _confirmations(shop: Shop, _: Namespace) -> None:
+    waiting = shop.call("GET", "/console/confirmations")["confirmations"]
+    for one in waiting:
+        about = f"{one['order_id']}  {money(one['amount'])}  {one['provider']} {one['provider_no']}"
+        print(f"{one['confirmation_id']}  {about}  {one['asked_by']}: {one['note']}")
+    if not waiting:
+        print("no payment waits for a second person")
+
+
+def _give_back(shop: Shop, wanted: Namespace) -> None:
+    _, provider, number = (*wanted.money.split("#", 2), "", "")[:3]
+    if not number:
+        raise Failed(f"{wanted.money} is no money: money#…#…, as its task shows it")
+    refund = shop.call("POST", f"/console/money/{part(provider)}/{part(number)}/refund", {"note": wanted.note})
+    print(f"{refund['refund_id']}: {money(refund['amount'])} {refund['state']}")
 
 
 def _tasks(shop: Shop, _: Namespace) -> None:
