@@ -335,7 +335,8 @@ def move(
 ) -> Status:
     """Add to the transaction: learn new facts, and take the status they amount to, if nobody moved the order first.
 
-    due_at: when to look again; left out, a status that waits for nothing clears it and any other keeps it.
+    due_at: when to look again; left out, a status that waits for nothing clears it and any other keeps it. So does an
+    order with several attempts to pay it: those that are still open must be closed, and asked after.
     The part that loses is named ``order``.
     """
     actions, condition, status = _move(head, due_at, dict(also or {}), facts)
@@ -451,6 +452,7 @@ def _move(
     actions.append(Head.version.add(1))
     if due_at:
         actions += [Head.due.set(DUE), Head.due_at.set(clock.iso(due_at)), Head.tries.set(0)]
-    elif status in NO_DEADLINE and head.status != Status.REFUNDING:  # what waits in that, waits to its end
+    elif status in NO_DEADLINE and head.status != Status.REFUNDING and len(head.payments) < 2:
+        # What waits in that, waits to its end.
         actions += [Head.due.remove(), Head.due_at.remove()]
     return actions, (Head.status == head.status) & (Head.version == head.version), status

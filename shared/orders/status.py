@@ -70,7 +70,8 @@ GIVING_BACK = frozenset({*CLOSED, Status.REFUNDING, Status.REFUNDED})
 """What the order held goes back, or has gone back."""
 
 NO_DEADLINE = frozenset({Status.DELIVERED, Status.REFUNDING, Status.REFUNDED})
-"""The order itself waits for nothing more; a refund under way carries its own deadline."""
+"""The order itself waits for nothing more, except that a second attempt to pay it may have been paid, too; a refund
+under way carries its own deadline."""
 
 READABLE = frozenset({Status.DELIVERED, Status.PARTLY_DELIVERED})
 """The buyer may see the delivered codes."""

@@ -18,7 +18,7 @@ from shared.kernel.telemetry import count, logger
 from shared.orders import records as orders
 from shared.orders.deadlines import LAST_LOOK, STEP_WITHIN, TRIES_MAX, next_look
 from shared.orders.records import Head
-from shared.orders.status import CLOSED, GIVING_BACK, Status
+from shared.orders.status import CLOSED, GIVING_BACK, NO_DEADLINE, Status
 from shared.payments import records as payments
 from shared.payments import registry
 from shared.payments.errors import UnknownProvider
@@ -30,6 +30,7 @@ from shared.steps.relay import JOBS, NEXT, REFUNDS
 
 AT_ONCE = 300  # overdue things in one run: a minute's run stays within its time limit
 SIDE_BY_SIDE = 8  # questions to providers: each takes a few tenths of a second of waiting
+ENDED = CLOSED | NO_DEADLINE  # nothing is to be paid any more; the latter are overdue only with several attempts
 LATE = timedelta(minutes=5)  # overdue by more than this means that this very step does not keep up
 
 
@@ -49,7 +50,7 @@ def run(now: datetime) -> None:
     late = clock.iso(now - LATE)
     found = [orders.head_of(order_id) for order_id in orders.overdue(now, AT_ONCE)]
     count("OverdueOrders", sum(1 for head in found if head.due_at and str(head.due_at) < late))
-    asking = [head for head in found if Status(head.status) in {Status.PLACED, *CLOSED}]
+    asking = [head for head in found if Status(head.status) in {Status.PLACED, *ENDED}]
     told = _asked([payment_id for head in asking for payment_id in map(str, head.payments)])
     for head in found:
         _guarded(str(head.order_id), _order, head, told, now)
@@ -79,8 +80,8 @@ def _order(head: Head, told: Told, now: datetime) -> None:
         order_closing.close(orders.order_of(str(head.order_id)), Status.CANCELLED, now)
     elif status is Status.PLACED:
         _unpaid(head, told, now)
-    elif status in CLOSED:
-        _closed(head, told, now)
+    elif status in ENDED:
+        _ended(head, told, now)
     elif status is Status.REVIEW:
         risk_checks.overdue(head, now)
     elif status in NEXT:
@@ -102,7 +103,7 @@ def _unpaid(head: Head, told: Told, now: datetime) -> None:
         orders.look_again(head, next_look(clock.parse(str(head.placed_at)), expires_at, now), 0)
 
 
-def _closed(head: Head, told: Told, now: datetime) -> None:
+def _ended(head: Head, told: Told, now: datetime) -> None:
     """See that nobody can pay the order any more, ask once more when its pay pages have ended, then let it rest.
 
     A silent provider is asked again until it answers.
@@ -110,7 +111,7 @@ def _closed(head: Head, told: Told, now: datetime) -> None:
     attempts = [str(payment_id) for payment_id in head.payments]
     last = clock.parse(str(head.expires_at)) + LAST_LOOK
     answered = _take_in(head, told, now)
-    if answered and all(_ended(told[payment_id]) for payment_id in attempts):
+    if answered and all(_shut(told[payment_id]) for payment_id in attempts):
         if now < last:
             orders.look_again(head, last, 0)
             return
@@ -166,7 +167,7 @@ def _take_in(head: Head, told: Told, now: datetime) -> bool:
     return all(answer.status.outcome is not Outcome.UNKNOWN for answer in answers)
 
 
-def _ended(answer: Answer | None) -> bool:
+def _shut(answer: Answer | None) -> bool:
     """Close an attempt at its provider; False where that is not sure, or where somebody has just paid it."""
     if answer is None or answer.status.outcome in {Outcome.SUCCEEDED, Outcome.FAILED}:
         return True

@@ -92,7 +92,7 @@ def finish(order_id: str, now: datetime) -> bool:
     if not head.due_at:
         return False
     last = clock.parse(str(head.expires_at)) + LAST_LOOK
-    if order.status not in CLOSED or not head.payments:
+    if not head.payments or (order.status not in CLOSED and len(head.payments) == 1):
         orders.rest(head)
     elif now < last and str(head.due_at) < clock.iso(last):
         orders.look_again(head, last, 0)  # its provider is still to be asked for late money

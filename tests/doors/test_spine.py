@@ -614,6 +614,25 @@ def test_another_way_to_pay_is_repeatable_and_money_on_both_is_given_back_once(s
     assert refund.reason == "paid_twice"
 
 
+def test_money_on_another_way_to_pay_is_given_back_though_nobody_told_of_it(shop: Shop) -> None:
+    shop.stock()
+    order = shop.placed()
+    path, wanted = f"/orders/{order.order_id}/payments", {"payment_method": "sandbox"}
+    other = shop.call("POST", path, wanted, order.token, **{"Idempotency-Key": "one"})
+    shop.pay(order)
+    shop.pump()
+    assert shop.status(order) == "delivered"
+
+    shop.provider.pay(other.body["redirect_url"], "silent")
+    shop.deadlines(later(3))
+    shop.pump()
+    [refund] = refunds()
+    assert (refund.reason, refund.state) == ("paid_twice", "succeeded")
+    assert shop.status(order) == "delivered"
+    shop.deadlines(later(26))
+    assert orders.head_of(order.order_id).due_at is None
+
+
 def test_every_look_at_a_code_is_written_down_first(shop: Shop) -> None:
     shop.stock()
     order = shop.placed()
