@@ -79,7 +79,7 @@ def used(service, operation, given):
         action = {"HeadObject": "GetObject", "ListObjectsV2": "ListBucket"}.get(operation, operation)
         return {(f"s3:{action}", f"{given['Bucket']}/{given['Key']}" if "Key" in given else given["Bucket"])}
     if service == "secretsmanager":
-        return {(f"secretsmanager:{operation}", given["SecretId"])}
+        return {(f"secretsmanager:{operation}", given.get("SecretId") or given["Name"])}
     if service == "kms":
         return {(f"kms:{operation}", given["KeyId"])}
     return {(f"{service}:{operation}", "-")}
