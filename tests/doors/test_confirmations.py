@@ -8,10 +8,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import boto3
 import pytest
 
 from shared.jobs import records as jobs
-from shared.kernel import clock
+from shared.kernel import clock, settings
 from shared.ledger import records as ledger
 from shared.orders import records as orders
 from shared.payments import records as payments
@@ -90,6 +91,8 @@ def test_two_people_let_money_count_and_the_providers_own_word_of_it_is_the_same
 
     path = f"/console/confirmations/{asking.body['confirmation_id']}"
     assert shop.call("GET", path, groups="auditor").body == approved.body
+    failures = boto3.client("sqs").receive_message(QueueUrl=settings.get("RELAY_FAILURES_QUEUE"))
+    assert "Messages" not in failures  # nobody works at a confirmation, and the relay knows
     assert posted()["payment"] == posted()["delivery"] == 1
     assert [item for item in payments.Refund.scan() if str(item.id).startswith("ref_")] == []
     assert (balanced(), net("suspense"), net("deposits")) == (True, 0, 0)

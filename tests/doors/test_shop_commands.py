@@ -21,7 +21,9 @@ from infra.local import shop as commands
 from infra.local.background import wait_until
 from infra.local.client import Shop as Desk
 from infra.local.wechat import WeChatPay
-from shared.kernel import aws
+from shared.kernel import aws, clock
+from shared.orders import records as orders
+from shared.payments import records as payments
 from tests.doors.conftest import new_shop
 from tests.shop import Answer, Shop
 
@@ -311,6 +313,36 @@ def test_codes_leave_by_two_people_and_are_opened_once(terminal: Terminal) -> No
     assert "EXPORT-CARD-0001" in text
     assert "export_opened" in terminal.refused("open-export", export, "again.zip")
     assert "opened" in terminal("exports")
+
+
+def test_a_payment_that_one_person_confirmed_is_approved_by_another(terminal: Terminal) -> None:
+    order = terminal.shop.placed("C060")
+    total = orders.head_of(order.order_id).total
+    said = {"provider": "sandbox", "provider_no": "NO-1", "note": "on their page", "paid_at": clock.iso(clock.now())}
+    path = f"/console/orders/{order.order_id}/payments/confirmations"
+    body = {**said, "amount_minor": total.minor, "currency": total.currency}
+    assert terminal.shop.call("POST", path, body, groups="operator", operator="operator").status == 201
+
+    waiting = terminal("confirmations")
+    assert "operator: on their page" in waiting
+    assert f"{order.order_id}: done order" in terminal("approve", found("cfm", waiting))
+    assert "no payment waits" in terminal("confirmations")
+
+
+def test_money_that_came_for_nothing_is_named_and_given_back(terminal: Terminal) -> None:
+    order = terminal.shop.placed("C060")
+    payments.Payment(order.payment_id).delete()
+    terminal.shop.provider.pay(order.url)
+    wait_until(lambda: "unknown_money" in terminal("tasks"), seconds=30, what="the task")
+
+    told = terminal("tasks")
+    assert "来历不明的款项" in told
+    assert "give-back" in told
+    money = re.search(r"money#sandbox#\S+", told)
+    assert money
+    assert terminal("give-back", money[0], "--note", "a test of theirs").startswith("ref_")
+    assert "no task waits" in terminal("tasks")
+    assert "is no money" in terminal.refused("give-back", "ref_1", "--note", "x")
 
 
 def test_nobody_approves_what_he_asked_for(terminal: Terminal) -> None:
