@@ -123,7 +123,7 @@ class Inbox:
         class Receiver(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 raw = self.rfile.read(int(self.headers["Content-Length"]))
-                inbox.notifications.put((dict(self.headers), raw))
+                inbox.take(self.path, dict(self.headers), raw)
                 self.send_response(200)
                 self.send_header("Content-Length", "7")
                 self.end_headers()
@@ -137,6 +137,9 @@ class Inbox:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def take(self, path: str, headers: dict[str, str], raw: bytes) -> None:
+        self.notifications.put((headers, raw))
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
