@@ -19,7 +19,7 @@ from infra.local.alipay import AlipayGateway
 from infra.local.wechat import WeChatPay
 from shared.kernel import clock
 from shared.kernel.money import Money, share
-from shared.kernel.records import Transaction
+from shared.kernel.records import Lost, Transaction
 from shared.ledger import posting
 from shared.ledger import records as ledger
 from shared.payments import bills, merchant_keys, merchants, registry
@@ -376,7 +376,10 @@ def test_a_bill_that_cannot_be_read_is_kept_and_told_once_and_read_from_the_kept
     assert (bill.state, bill.lines, bill.sha256) == ("fetched", 1, unread.sha256)
     assert bill.sums == [Sum("charge", "CNY", 1, 2500, 150_000)]
     assert bill.read_at
+    assert bill.unread is None
     assert bill.fetched_at == unread.fetched_at
+    with pytest.raises(Lost):
+        bills.save_read(bill, clock.now())  # a slower run, which has read it, too
     assert set(files()) == {file, bill.lines_file}
     assert tasks() == []
     assert bills.unread() == []
