@@ -26,7 +26,7 @@ from shared.payments import registry
 from shared.payments.by_hand import NotInSuspense
 from shared.payments.contract import RequestRefund
 from shared.payments.errors import RefundNotRefused
-from shared.payments.provider import Outcome
+from shared.payments.provider import Outcome, Provider
 from shared.payments.states import RefundState
 from shared.staff import records as staff
 from shared.steps import large_orders, order_closing, provider_calls
@@ -169,8 +169,15 @@ def send(refund_id: str, now: datetime) -> None:
     refund = payments.refund(refund_id)
     if refund.state in {RefundState.SUCCEEDED, RefundState.FAILED}:
         return
-    outcome = _answer(refund, now)
+    provider = registry.provider(str(refund.provider))
     try:
+        if refund.state == RefundState.REQUESTED and not provider.refund_is_repeatable:
+            # Written down before it is sent: whoever dies now, nobody sends it a second time.
+            wait(refund, RefundState.UNKNOWN, now)
+            refund = payments.refund(refund_id)
+            outcome = provider_calls.counted(provider, lambda: provider.refund(refund.request, now), now)
+        else:
+            outcome = _answer(provider, refund, now)
         if outcome is Outcome.SUCCEEDED:
             with Transaction() as tx:
                 _succeed(tx, refund, posting.refund_sent(str(refund.provider), refund.amount), now)
@@ -212,9 +219,11 @@ def wait(refund: payments.Refund, state: RefundState, now: datetime) -> None:
         count("TaskOpened")
 
 
-def _answer(refund: payments.Refund, now: datetime) -> Outcome:
-    provider, request = registry.provider(str(refund.provider)), refund.request
+def _answer(provider: Provider, refund: payments.Refund, now: datetime) -> Outcome:
+    request = refund.request
     if refund.state == RefundState.UNKNOWN:
+        if not provider.refund_is_repeatable:
+            return provider.query_refund(request, now)  # what it cannot say is no outage of its
         known = provider_calls.counted(provider, lambda: provider.query_refund(request, now), now)
         if known is not Outcome.ABSENT:
             return known

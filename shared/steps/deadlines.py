@@ -29,6 +29,7 @@ from shared.steps import after_sales, confirmations, order_closing, payment_rece
 from shared.steps.relay import JOBS, NEXT, REFUNDS
 
 AT_ONCE = 300  # overdue things in one run: a minute's run stays within its time limit
+CLOSED_LONG_AGO = timedelta(days=1)  # some providers can close nothing: what still comes there comes as late money
 SIDE_BY_SIDE = 8  # questions to providers: each takes a few tenths of a second of waiting
 ENDED = CLOSED | NO_DEADLINE  # nothing is to be paid any more; the latter are overdue only with several attempts
 LATE = timedelta(minutes=5)  # overdue by more than this means that this very step does not keep up
@@ -118,6 +119,9 @@ def _ended(head: Head, told: Told, now: datetime) -> None:
         if not any(_can_be_paid(told[payment_id]) for payment_id in attempts):
             orders.rest(head)
             return
+    if answered and now > last + CLOSED_LONG_AGO:
+        orders.rest(head)
+        return
     tries = int(head.tries) + 1
     orders.look_again(head, now + STEP_WITHIN * 2 ** min(tries, TRIES_MAX), tries)
 

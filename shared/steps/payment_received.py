@@ -82,7 +82,7 @@ def _odd(money: Received, paid: payments.Payment, order: Order) -> str | None:
 
 
 def _keep_unknown(charge: Charge, provider: str, now: datetime) -> None:
-    fee = share(charge.amount.minor, registry.provider(provider).fee_e6)
+    fee = share(charge.amount.minor, registry.fee_e6(provider))
     try:
         with Transaction() as tx:
             money = payments.record_unknown(tx, provider, charge, now)
@@ -205,7 +205,7 @@ def _post(
 
 
 def _fee(money: Received) -> int:
-    return share(int(money.amount_minor), registry.provider(str(money.provider)).fee_e6)
+    return share(int(money.amount_minor), registry.fee_e6(str(money.provider)))
 
 
 def _weights(order: Order) -> list[tuple[str, int]]:
