@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import urllib.error
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +19,9 @@ import pytest
 from infra.local.alipay import AlipayGateway
 from infra.local.counterparts.counterpart import Counterpart
 from infra.local.wechat import WeChatPay
-from tests import notified
+from shared.kernel import clock
+from shared.ledger import records as ledger
+from tests import billed, notified
 from tests.journeys.stack import Buyer, Order, Stack, order_in, wait_for
 from tests.stripe_door import TEST_KEY, Door, listening, localstripe
 
@@ -282,6 +287,125 @@ def test_a_card_payment_through_stripe_delivers_and_its_refund_goes_back(stack: 
     assert stack.console("POST", f"/orders/{order.order_id}/refunds", {}, role="operator").status == 201
     refunded(stack, order, lambda: stack.until(order.order_id, "refunded", seconds=5))
     assert len([sent for sent in door.sent("/v1/refunds") if sent.fields["payment_intent"] == reference]) == 1
+
+
+def test_a_part_asked_back_twice_under_one_key_goes_back_once_and_the_order_stays_delivered(
+    stack: Stack, paying: Paying
+) -> None:
+    buyer = stack.buyer()
+    order = paying.place(buyer)
+    paying.pay(order)
+    stack.until(order.order_id, "delivered")
+    asked = [
+        stack.console(
+            "POST", f"/orders/{order.order_id}/refunds", {"amount_minor": 500}, role="operator", Idempotency_Key="part"
+        )
+        for _ in range(2)
+    ]
+    assert [one.status for one in asked] == [201, 201], [one.body for one in asked]
+    (refund_id,) = {one.body["refund_id"] for one in asked}
+
+    refunded(stack, order, lambda: wait_for(lambda: sent_back(stack, order) == {refund_id: 500}, "the part", 5))
+    assert buyer.status(order) == "delivered"
+    assert paying.entries(order) == {"payment": 1, "delivery": 1, "refund_requested": 1, "refund_sent": 1}
+
+
+def test_the_bill_of_a_day_says_what_the_books_say(stack: Stack, paying: Paying) -> None:
+    noon = datetime.combine(clock.shanghai_day(datetime.now(UTC)) - timedelta(days=2), time(12), clock.SHANGHAI)
+    day = noon.date().isoformat()
+    buyer = stack.buyer()
+    order = paying.place(buyer)
+    paying.pay(order, paid_at=noon.isoformat())
+    stack.until(order.order_id, "delivered")
+
+    def fetched() -> dict[str, Any]:
+        assert stack.invoke("bills", {"time": datetime.now(UTC).isoformat()}) is None
+        shown = {
+            one["merchant"]: one for one in stack.console("GET", f"/bills?day={day}", role="finance").body["bills"]
+        }
+        return dict(shown[paying.kind])
+
+    bill = fetched()
+    assert (bill["state"], bill["read_at"]) == ("fetched", None), bill
+    entries = [
+        SimpleNamespace(
+            entry_id=item["entry_id"],
+            occurred_at=item.get("occurred_at"),
+            reverses=item.get("reverses"),
+            legs=ledger.Legs().deserialize(item["legs"]),
+        )
+        for item in stack.table("ledger")
+        if "legs" in item
+    ]
+    ours = billed.booked(paying.kind, entries, noon.date())  # type: ignore[arg-type]  # as much of an entry as it reads
+    assert [(one["kind"], one["lines"], one["gross"]["amount_minor"]) for one in bill["sums"]] == [
+        (one.kind, one.lines, one.gross_minor) for one in ours
+    ]
+    for theirs, our in zip(bill["sums"], ours, strict=True):
+        assert abs(theirs["fee_e6"] - our.fee_e6) <= our.lines * 5_000  # we book whole cents: half a cent for each
+
+    # A bill that could not be read when it came is read from what was kept, as soon as it can be.
+    stack.client("dynamodb").update_item(
+        TableName=f"kaquan-{stack.stage}-bills",
+        Key={"day": {"S": day}, "merchant": {"S": paying.kind}},
+        UpdateExpression="SET #state = :unreadable, unread = :unread REMOVE #lines, sums",
+        ExpressionAttributeNames={"#state": "state", "#lines": "lines"},
+        ExpressionAttributeValues={":unreadable": {"S": "unreadable"}, ":unread": {"S": "unread#bill"}},
+    )
+    again = fetched()
+    assert again["read_at"]
+    assert (again["state"], again["sums"], again["sha256"]) == ("fetched", bill["sums"], bill["sha256"])
+    link = stack.console("GET", f"/bills/{paying.kind}/{day}", role="auditor").body["file_url"]
+    content = stack.http.call("GET", link).body
+    assert (
+        hashlib.sha256(content if isinstance(content, bytes) else json.dumps(content).encode()).hexdigest()
+        == (bill["sha256"])
+    )
+
+
+@pytest.mark.parametrize("case", ["open", "cancelled", "at another provider"])
+def test_two_people_confirm_a_payment_that_nobody_told_us_of(
+    stack: Stack, providers: dict[str, Paying], case: str
+) -> None:
+    buyer = stack.buyer()
+    if case == "at another provider":
+        order, provider = providers["wechat"].place(buyer), "wechat"
+        number = providers["wechat"].pay(order, "silent")["transaction_id"]
+    else:
+        stack.stock("V006", 2)
+        order, provider = buyer.place("V006"), "sandbox"
+        (number,) = buyer.pay(order, "silent")["charges"]
+    if case == "cancelled":
+        assert buyer.cancel(order).status == 200
+    said = {
+        "provider": provider,
+        "provider_no": number,
+        "amount_minor": order.total,
+        "currency": "CNY",
+        "paid_at": datetime.now(UTC).isoformat(),
+        "note": "seen on the merchant's page",
+    }
+    path = f"/orders/{order.order_id}/payments/confirmations"
+    asked = [stack.console("POST", path, said, role="operator", Idempotency_Key=f"seen-{number}") for _ in range(2)]
+    assert [one.status for one in asked] == [201, 201], [one.body for one in asked]
+    (confirmation,) = {one.body["confirmation_id"] for one in asked}
+    listed = stack.console("GET", "/confirmations", role="auditor").body["confirmations"]
+    assert confirmation in {one["confirmation_id"] for one in listed}
+    assert stack.console("GET", f"/confirmations/{confirmation}", role="auditor").body["state"] == "created"
+
+    approved = stack.console("POST", f"/confirmations/{confirmation}/approve", role="finance")
+    assert approved.status == 200, approved.body
+    stack.until(order.order_id, "delivered")
+    stack.deadlines(2)  # asked, the provider tells of the same money
+    assert stack.entries(order.order_id)["payment"] == 1
+
+
+def sent_back(stack: Stack, order: Order) -> dict[str, int]:
+    return {
+        item["id"]: int(item["amount_minor"])
+        for item in stack.table("payments")
+        if item["id"].startswith("ref_") and item["order_id"] == order.order_id and item["state"] == "succeeded"
+    }
 
 
 def open_tasks(stack: Stack, kind: str) -> set[str]:
