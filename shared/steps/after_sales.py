@@ -190,6 +190,8 @@ def send(refund_id: str, now: datetime) -> None:
             wait(refund, RefundState.UNKNOWN, now)
     except Lost:
         logger.info("refund moved meanwhile", refund_id=refund_id)
+    if int(refund.tries) >= TRIES_MAX and outcome in {Outcome.SUCCEEDED, Outcome.FAILED}:
+        staff.end_if_open("refund_stuck", refund_id, "system", str(outcome), now)
     logger.info("refund", refund_id=refund_id, outcome=outcome)
 
 

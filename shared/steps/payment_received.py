@@ -49,6 +49,10 @@ def receive(payment_id: str, charge: Charge, provider: str, now: datetime) -> No
         _keep_unknown(charge, provider, now)
         return
     money = payments.record(paid, charge, now)
+    if money.payment_id != payment_id:
+        # The number is known as the money of another payment: what that is worth, nobody gets twice.
+        logger.error("money under another name", provider=provider, provider_no=charge.provider_no)
+        return
     for _ in range(ATTEMPTS):
         if money.state == MoneyState.APPLIED:
             return

@@ -20,6 +20,8 @@ from shared.ledger import posting
 from shared.ledger import records as ledger
 from shared.orders import records as orders
 from shared.payments import records as payments
+from shared.payments import registry
+from shared.payments.provider import Charge
 from shared.staff import records as staff
 from tests.crowd import SCALE
 from tests.doors.conftest import new_shop
@@ -195,6 +197,27 @@ def test_money_for_what_is_not_this_providers_is_kept_apart_or_refused(shop: Sho
     assert trial_balance() == {}
 
 
+def test_money_of_one_payment_never_pays_another(shop: Shop) -> None:
+    for provider in MAKERS:
+        one, other = an_order(shop), an_order(shop)
+        number = f"4500{one.order_id[-12:]}"
+        paid = payments.payment(attempt(shop, one, provider))
+        told = Told(str(paid.id), number, PRICE, now())
+        heard = registry.provider(provider).parse_notification(*named(MAKERS[provider](told)), now())
+        assert isinstance(heard, Charge)
+        payments.record(paid, heard, now())  # and then the process died
+
+        again = MAKERS[provider](told.with_(payment_id=attempt(shop, other, provider)))
+        assert hand_in(shop, provider, again) == TAKEN[provider]
+        shop.pump()
+        assert (shop.status(one), shop.status(other)) == ("placed", "placed"), provider
+
+        assert hand_in(shop, provider, MAKERS[provider](told)) == TAKEN[provider]
+        shop.pump()
+        assert (shop.status(one), shop.status(other)) == ("delivered", "placed"), provider
+        cancel(shop, other)
+
+
 def test_a_message_at_another_providers_door_is_refused(shop: Shop) -> None:
     for provider, door in product(MAKERS, MAKERS):
         if provider != door:
@@ -244,6 +267,10 @@ def an_order(shop: Shop) -> Placed:
 def cancel(shop: Shop, order: Placed) -> None:
     """So that its card is back, and nobody's share of the shelf is used up; what has ended stays as it is."""
     shop.call("POST", f"/orders/{order.order_id}/cancel", token=order.token)
+
+
+def named(message: Message) -> Message:
+    return {name.lower(): value for name, value in message[0].items()}, message[1]
 
 
 def recorded(provider: str, number: str) -> payments.Received:
