@@ -93,8 +93,9 @@ def run(job_id: str, caller: Caller, now: datetime) -> ImportView:
 def cancel(job_id: str, caller: Caller, now: datetime) -> ImportView:
     """Stop at once: no row comes in after this; `counts.done` are in."""
     before = {JobState.CREATED, JobState.CHECKING, JobState.CHECKED, JobState.RUNNING}
+    _allowed(str(_import(job_id).kind), caller)
+    passing.delete([import_files.upload_name(job_id)])  # first: who dies on the way leaves no codes in clear behind
     shown = _moved(job_id, before, JobState.CANCELLED, {JobState.CANCELLED}, caller, now)
-    passing.delete([import_files.upload_name(job_id)])
     with suppress(Lost):  # it is being undone already
         jobs.forget_key(_import(job_id))
     return shown

@@ -11,7 +11,7 @@ import threading
 import urllib.error
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -77,6 +77,7 @@ class Life:
     orders: list[Placed] = field(default_factory=list)
     imports: list[str] = field(default_factory=list)
     spare: list[str] = field(default_factory=list)  # codes that were in a file before
+    phones: set[bytes] = field(default_factory=set)
     deaths: Counter[str] = field(default_factory=Counter)
     did: Counter[str] = field(default_factory=Counter)
 
@@ -129,7 +130,7 @@ class Life:
         quantity = self.chance.choice((1, 1, 1, 2, 3, 5, 95))
         wanted = {
             "lines": [{"sku": self.chance.choice(SKUS), "quantity": quantity}],
-            "contact": {"phone": f"199{self.chance.randrange(10**8):08}"},
+            "contact": {"phone": self._phone()},
             "payment_method": "sandbox",
             "client_ref": f"{self.chance.getrandbits(160):040x}",
         }
@@ -141,6 +142,11 @@ class Life:
             self.orders.append(order)
             if self.chance.random() < 0.6:
                 self._pay(order)
+
+    def _phone(self) -> str:
+        phone = f"199{self.chance.randrange(10**8):08}"
+        self.phones.add(phone.encode())
+        return phone
 
     def pay_late(self) -> None:
         if self.orders:
@@ -265,12 +271,14 @@ def unread() -> int:
     return int(boto3.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
 
 
-def leaks(crowd: Crowd, said: str) -> list[str]:
+def leaks(crowd: Crowd, said: str, phones: Collection[bytes]) -> list[str]:
+    """Codes, and the very telephones that buyers gave: in weeks of sums and times other numbers look like one."""
     return [
         f"{place}: {found.decode()[:14]}…"
         for place, content in [*stored(crowd), ("log", said.encode())]
         for text in readings(content)
         for found in CANARY.findall(text)
+        if found in phones or not found.isdigit()
     ]
 
 
@@ -311,4 +319,4 @@ def test_whatever_happens_and_whoever_dies_in_the_end_all_agree(
         assert len(codes) == len(set(codes)), told
         assert set(codes) <= set(life.spare), told
         assert life.deaths.total() > 0
-        assert leaks(crowd, capsys.readouterr().out) == []
+        assert leaks(crowd, capsys.readouterr().out, life.phones) == []
