@@ -71,7 +71,7 @@ class Endpoint:
 
     @property
     def sends_body(self) -> bool:
-        return self.route.takes is not None or "raw" in self.wants
+        return self.route.takes is not None or ("raw" in self.wants and self.method != "GET")
 
     @property
     def refusals(self) -> list[type[Refusal]]:
@@ -252,12 +252,16 @@ def _operation(endpoint: Endpoint, references: Mapping[Any, Json], schemas: Json
         reference = references[route.takes, "validation"]
         needed = bool(schemas[_name_of(reference)].get("required"))  # without a body every member has its default
         operation["requestBody"] = {"required": needed, "content": {JSON: {"schema": reference}}}
-    elif "raw" in endpoint.wants:
-        operation["requestBody"] = {"required": True, "content": {media: {} for media in endpoint.media}}
+    elif endpoint.sends_body:
+        operation["requestBody"] = {"required": True, "content": {media: {} for media in endpoint.media or ["*/*"]}}
     success: Json = {"description": "Done."}
     if route.gives:
         success["content"] = {JSON: {"schema": references[route.gives, "serialization"]}}
     operation["responses"] = {str(route.status): success, **_problems(endpoint.refusals)}
+    if route.own_words:
+        for status in (route.status, 204, 400):
+            said = operation["responses"].setdefault(str(status), {"description": "As the caller's protocol has it."})
+            said.setdefault("content", {}).update({media: {} for media in ("text/plain", JSON)})
     return operation
 
 

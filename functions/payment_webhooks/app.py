@@ -11,14 +11,14 @@ app = door("payment_webhooks")
 
 
 @app.route("/webhooks/payments/{provider}", methods=["POST"])
-@answers(refusals=(UnknownProvider,))
+@answers(refusals=(UnknownProvider,), own_words=True)
 def receive(provider: str, raw: bytes, caller: Caller) -> Response:
     """Take a signed notification; the answer is the one that the provider waits for."""
     return _heard(provider, raw, caller)
 
 
 @app.route("/webhooks/payments/{provider}", methods=["GET"])
-@answers(refusals=(UnknownProvider,))
+@answers(refusals=(UnknownProvider,), own_words=True)
 def receive_by_query(provider: str, raw: bytes, caller: Caller) -> Response:
     """Take the notification of a provider that puts it into the query of a GET."""
     return _heard(provider, raw, caller)

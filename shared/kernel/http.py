@@ -102,6 +102,7 @@ class Route:
     refusals: tuple[type[Refusal], ...]
     summary: str
     permission: Permission | None = None
+    own_words: bool = False
 
 
 def door(name: str) -> Chalice:
@@ -121,12 +122,14 @@ def answers(
     secured: str | None = None,
     permission: Permission | None = None,
     refusals: tuple[type[Refusal], ...] = (),
+    own_words: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
     """Turn a function of plain values into a Chalice view.
 
     secured: None, ``buyer`` (Bearer access token) or ``channel`` (Bearer key), both checked by the step, or
     ``operator`` (proved by the authorizer).
     permission: who of the operators may call; it implies ``operator``.
+    own_words: what the view answers goes out as it is, also where it is a refusal: its caller wants to hear just that.
     """
     secured = "operator" if permission else secured
 
@@ -161,13 +164,13 @@ def answers(
             except Refusal as refusal:
                 return _problem(refusal, caller.language)
             if isinstance(result, Response):
-                _current.in_own_words = True
+                _current.in_own_words = own_words
                 return result
             text = result.model_dump_json() if isinstance(result, BaseModel) else json.dumps(result)
             return Response(text, headers={"Content-Type": JSON, "Cache-Control": "no-store"}, status_code=status)
 
         summary = (inspect.getdoc(view) or view.__name__.replace("_", " ").capitalize() + ".").split("\n")[0]
-        answer.route = Route(gives, status, takes, query, secured, refusals, summary, permission)  # type: ignore[attr-defined]
+        answer.route = Route(gives, status, takes, query, secured, refusals, summary, permission, own_words)  # type: ignore[attr-defined]
         return answer
 
     return decorate
@@ -370,7 +373,7 @@ class _Current:
 
     app: Chalice
     request_id: str = ""
-    in_own_words: bool = False  # the view made its answer itself: a provider wants to hear just that
+    in_own_words: bool = False
 
 
 _current = _Current()

@@ -56,7 +56,7 @@ def refund(order_id: str, wanted: RequestRefund, by: str, key: str, now: datetim
     if wanted.lines is not None and wanted.amount_minor is not None:
         raise InvalidRequest(fields=[{"field": "", "reason": "lines_or_amount_minor"}])
     if not key:
-        raise InvalidRequest(fields=[{"field": "Idempotency-Key", "reason": "missing"}])
+        raise InvalidRequest(fields=[{"field": "Idempotency-Key", "reason": "required"}])
     return _refund_view(after_sales.request_part(order_id, wanted, by, key, now))
 
 

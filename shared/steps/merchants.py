@@ -54,7 +54,7 @@ def save(code: str, wanted: SaveMerchant, caller: Caller, now: datetime) -> Merc
         *([("merchant", "not_a_name")] if not NAME.fullmatch(code) else []),
         *([("merchant", "reserved")] if not registry.is_ours(code) else []),
         *[("methods", "unknown") for method in wanted.methods if method not in kind.methods],
-        *[(f"terms.{name}", "missing") for name in kind.terms - wanted.terms.keys()],
+        *[(f"terms.{name}", "required") for name in kind.terms - wanted.terms.keys()],
         *[(f"terms.{name}", "unknown") for name in wanted.terms.keys() - kind.terms - kind.more],
         *([("kind", "cannot_change")] if before and before.kind != wanted.kind else []),
         *([("currency", "cannot_change")] if before and before.currency != wanted.currency else []),
@@ -74,7 +74,7 @@ def give_keys(code: str, given: GiveKeys, caller: Caller, now: datetime) -> Merc
     wanted = KINDS[merchant.kind].keys
     _insist(
         [
-            *[(f"keys.{name}", "missing") for name in wanted - given.keys.keys()],
+            *[(f"keys.{name}", "required") for name in wanted - given.keys.keys()],
             *[(f"keys.{name}", "unknown") for name in given.keys.keys() - wanted],
         ]
     )

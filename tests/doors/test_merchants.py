@@ -78,7 +78,7 @@ def test_an_account_is_offered_as_soon_as_it_is_there_and_not_when_it_is_off(sho
         ("on_account", {}, ("merchant", "not_a_name")),
         ("W", {}, ("merchant", "not_a_name")),
         ("wechat", {"methods": ["alipay_qr"]}, ("methods", "unknown")),
-        ("wechat", {"terms": {"appid": "wxapp"}}, ("terms.mchid", "missing")),
+        ("wechat", {"terms": {"appid": "wxapp"}}, ("terms.mchid", "required")),
         ("wechat", {"terms": {"appid": "wxapp", "mchid": "1", "secret": "x"}}, ("terms.secret", "unknown")),
     ],
 )
@@ -100,7 +100,7 @@ def test_keys_that_do_not_fit_are_refused_and_none_is_ever_shown(
     assert give(shop).status == 404
     save(shop)
     missing = {name: value for name, value in keys().items() if name != "apiv3_key"}
-    assert ("keys.apiv3_key", "missing") in fields(give(shop, given=missing))
+    assert ("keys.apiv3_key", "required") in fields(give(shop, given=missing))
     assert ("keys.more", "unknown") in fields(give(shop, given={**keys(), "more": "x"}))
     assert ("terms", "unfit") not in fields(give(shop, given={**keys(), "more": "x"}))
 
