@@ -67,7 +67,7 @@ def _clear(job: Job) -> None:
 def forget(job: Job, now: datetime) -> None:
     """Delete what was refused and, where nobody can want them any more, the rows and their key."""
     import_files.drop_refused(job)
-    # Its link may have been used once more, or whoever cancelled it has died before he could delete it.
+    # Its link may have been used once more after the job was over.
     passing.delete([import_files.upload_name(str(job.job_id))])
     if job.state == JobState.CHECKED:
         decide_until = clock.parse(str(job.ended_at)) + DECIDE_WITHIN
