@@ -1,0 +1,118 @@
+"""The table `suppliers`: who sells to us, how far we trust each, and how each behaves now; their keys lie elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
+
+from shared.kernel import records, settings
+from shared.suppliers.errors import UnknownSupplier
+from shared.suppliers.supplier import Account
+
+HEAD = "head"
+LISTED = "supplier"
+SUPPLIERS_MAX = 200  # one page of the console, one read of the index
+
+
+class Standing(StrEnum):
+    APPLIED = "applied"
+    REVIEWED = "reviewed"
+    APPROVED = "approved"
+    SUSPENDED = "suspended"
+    REFUSED = "refused"
+
+
+class Tier(StrEnum):
+    """How much of what we buy may come from one supplier; see `scoring`."""
+
+    A = "A"
+    B = "B"
+    C = "C"
+    D = "D"  # nothing
+
+
+class Listing(GlobalSecondaryIndex["Head"]):
+    class Meta(records.Options):
+        index_name = "listed"
+        projection = KeysOnlyProjection()
+
+    listed = UnicodeAttribute(hash_key=True)
+    code = UnicodeAttribute(range_key=True)
+
+
+class Head(records.Record):
+    """One supplier.
+
+    stopped: why nothing goes to him until a person has looked, such as ``bad_signature``. paused_by: who set him aside.
+    rate_e6: what one unit of his currency costs us, in millionths of a yuan. low_minor: below this balance, in minor
+    units of his currency, somebody is told. documents_until: the first day on which a document that he needs is over.
+    synced_at: when his whole list was last read: older offers do not sell.
+    """
+
+    class Meta(records.Options):
+        table_name = settings.table("suppliers")
+
+    code = UnicodeAttribute(hash_key=True)
+    part = UnicodeAttribute(range_key=True, default=HEAD)
+    listed = UnicodeAttribute(default=LISTED)
+    name = UnicodeAttribute()
+    kind = UnicodeAttribute()
+    terms: JSONAttribute = JSONAttribute()
+    currency = UnicodeAttribute(default="CNY")
+    rate_e6 = NumberAttribute(default=1_000_000)
+    standing = UnicodeAttribute(default=Standing.APPLIED)
+    tier = UnicodeAttribute(default=Tier.B)
+    stopped = UnicodeAttribute(null=True)
+    paused_by = UnicodeAttribute(null=True)
+    documents_until = UnicodeAttribute(null=True)
+    balance_minor = NumberAttribute(null=True)
+    balance_at = UnicodeAttribute(null=True)
+    low_minor = NumberAttribute(null=True)
+    synced_at = UnicodeAttribute(null=True)
+    version = NumberAttribute(default=1)
+    by_listing = Listing()
+
+    @property
+    def account(self) -> Account:
+        return Account(str(self.code), str(self.kind), dict(self.terms), str(self.currency))
+
+    def may_buy(self, today: str) -> bool:
+        """Whether new purchases may go to him. today: a Shanghai day, as ``2026-11-23``."""
+        return (
+            self.standing == Standing.APPROVED
+            and not self.stopped
+            and not self.paused_by
+            and (not self.documents_until or str(self.documents_until) > today)
+        )
+
+
+def head_of(code: str) -> Head:
+    """The supplier as he is now, or UnknownSupplier."""
+    try:
+        return Head.get(code, HEAD, consistent_read=True)
+    except Head.DoesNotExist:
+        raise UnknownSupplier from None
+
+
+def heads(codes: Iterable[str]) -> dict[str, Head]:
+    """Those of them that there are."""
+    wanted = [(code, HEAD) for code in sorted(set(codes))]
+    return {str(head.code): head for head in Head.batch_get(wanted)} if wanted else {}
+
+
+def every() -> list[Head]:
+    """All suppliers, by their codes."""
+    codes = [str(found.code) for found in Head.by_listing.query(LISTED, limit=SUPPLIERS_MAX)]
+    return [head for _, head in sorted(heads(codes).items())]
+
+
+def stop(code: str, why: str) -> bool:
+    """Send nothing more to him until a person has looked; says whether this is new."""
+    try:
+        records.update(Head(code), [Head.stopped.set(why)], Head.code.exists() & Head.stopped.does_not_exist())
+    except records.Lost:
+        return False
+    return True
