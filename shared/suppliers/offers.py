@@ -24,8 +24,8 @@ class OfSku(GlobalSecondaryIndex["Offer"]):
 class Offer(records.Record):
     """One product of one supplier. cost_e6: of one piece, in millionths of a unit of his currency.
 
-    stock: pieces, absent where he does not say, -1 where it does not end. history: (moment, cost_e6) of its last changes
-    of price, the latest first. fills: his field → the field of our SKU that it takes, of a top-up.
+    stock: pieces, absent where he does not say, -1 where it does not end. history: (moment, cost_e6) of its last
+    changes of price, the latest first. fills: his field → the field of our SKU that it takes, of a top-up.
     """
 
     class Meta(records.Options):

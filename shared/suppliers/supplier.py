@@ -143,7 +143,7 @@ class Goods(NamedTuple):
 class Answer:
     """What a supplier says of one order.
 
-    delivered: pieces, of a top-up also a part of them. cost_e6: what the whole of it cost us, None where it is not said.
+    delivered: pieces, of a top-up also a part of them. cost_e6: what all of it cost us, None where it is not said.
     proof: of a top-up, what shows that it was done. said: the message, redacted, fit to be stored.
     """
 
