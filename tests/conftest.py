@@ -41,8 +41,9 @@ from pynamodb.models import Model  # noqa: E402
 
 from infra.local.background import free_port  # noqa: E402
 from infra.local.cloud import LocalCloud  # noqa: E402
-from shared.kernel import aws, keyring, records  # noqa: E402
-from shared.payments import merchant_keys, registry  # noqa: E402
+from shared.kernel import aws, key_sets, keyring, records  # noqa: E402
+from shared.payments import registry  # noqa: E402
+from shared.suppliers import registry as suppliers  # noqa: E402
 
 # Left to itself it fails an example that takes 200 ms, which says more of the machine than of the code.
 hypothesis.settings.register_profile("kaquan", deadline=None)
@@ -148,8 +149,9 @@ def _forget_connections() -> None:
     aws.client.cache_clear()
     keyring._read.clear()
     keyring._text.cache_clear()
-    merchant_keys._read.clear()
+    key_sets.forget()
     registry.forget()
+    suppliers.forget()
     records._connection.cache_clear()
     models = [Model]
     while models:
