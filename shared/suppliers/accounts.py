@@ -9,20 +9,14 @@ from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 
 from shared.kernel import records, settings
+from shared.suppliers.admission import Standing as Standing
+from shared.suppliers.admission import same
 from shared.suppliers.errors import UnknownSupplier
 from shared.suppliers.supplier import Account
 
 HEAD = "head"
 LISTED = "supplier"
 SUPPLIERS_MAX = 200  # one page of the console, one read of the index
-
-
-class Standing(StrEnum):
-    APPLIED = "applied"
-    REVIEWED = "reviewed"
-    APPROVED = "approved"
-    SUSPENDED = "suspended"
-    REFUSED = "refused"
 
 
 class Tier(StrEnum):
@@ -49,7 +43,9 @@ class Head(records.Record):
     stopped: why nothing goes to him until a person has looked, such as ``bad_signature``. paused_by: who set him aside.
     rate_e6: what one unit of his currency costs us, in millionths of a yuan. low_minor: below this balance, in minor
     units of his currency, somebody is told. documents_until: the first day on which a document that he needs is over.
-    synced_at: when his whole list was last read: older offers do not sell.
+    synced_at: when his whole list was last read: older offers do not sell. company: who he is, as his licence says it.
+    brands: what he has shown that he may sell → the first day on which he may not any more. reviewed_by, approved_by:
+    the two people who let him in. said: why he was refused or suspended.
     """
 
     class Meta(records.Options):
@@ -72,6 +68,14 @@ class Head(records.Record):
     balance_at = UnicodeAttribute(null=True)
     low_minor = NumberAttribute(null=True)
     synced_at = UnicodeAttribute(null=True)
+    company = UnicodeAttribute(default="")
+    brands: JSONAttribute = JSONAttribute(null=True)
+    deposit_minor = NumberAttribute(default=0)
+    reviewed_by = UnicodeAttribute(null=True)
+    reviewed_at = UnicodeAttribute(null=True)
+    approved_by = UnicodeAttribute(null=True)
+    approved_at = UnicodeAttribute(null=True)
+    said = UnicodeAttribute(null=True)
     version = NumberAttribute(default=1)
     by_listing = Listing()
 
@@ -87,6 +91,10 @@ class Head(records.Record):
             and not self.paused_by
             and (not self.documents_until or str(self.documents_until) > today)
         )
+
+    def may_supply(self, brand: str, today: str) -> bool:
+        """Whether what is of this brand may be bought from him: only with an authorisation that is not over."""
+        return self.may_buy(today) and str((self.brands or {}).get(same(brand), "")) > today
 
 
 def head_of(code: str) -> Head:

@@ -29,3 +29,57 @@ class SupplierRefused(Refusal):
     code, status = "supplier_refused", 422
     zh = "供应商 {supplier} 拒绝了请求：{reason}。"
     en = "Supplier {supplier} refused: {reason}."
+
+
+class TooManySuppliers(Refusal):
+    """facts: limit."""
+
+    code, status = "too_many_suppliers", 422
+    zh = "供应商最多 {limit} 个。"
+    en = "There can be {limit} suppliers at most."
+
+
+class TooManyDocuments(Refusal):
+    """facts: limit."""
+
+    code, status = "too_many_documents", 422
+    zh = "一个供应商的证照材料最多 {limit} 份。"
+    en = "A supplier can have {limit} documents at most."
+
+
+class WrongStanding(Refusal):
+    """facts: standing."""
+
+    code, status = "wrong_standing", 409
+    zh = "供应商当前状态为 {standing}，不能这样操作。"
+    en = "The supplier is {standing}: this cannot be done now."
+
+
+class PapersMissing(Refusal):
+    """facts: papers, those that are needed and not there, or over."""
+
+    code, status = "papers_missing", 409
+    zh = "证照材料缺失或已到期：{papers}。"
+    en = "Documents are missing or over: {papers}."
+
+
+class SamePerson(Refusal):
+    code, status = "same_person", 403
+    zh = "需要两个人：请另一位有权限的同事来做这一步。"
+    en = "This takes two people: another one has to take this step."
+
+
+class WrongDocumentState(Refusal):
+    """facts: state."""
+
+    code, status = "wrong_document_state", 409
+    zh = "该材料当前状态为 {state}，不能这样操作。"
+    en = "The document is {state}: this cannot be done now."
+
+
+class NothingUploaded(Refusal):
+    """facts: limit, in bytes."""
+
+    code, status = "nothing_uploaded", 409
+    zh = "没有收到文件，或文件为空、超过 {limit} 字节。请重新上传。"
+    en = "No file has come, or it is empty or larger than {limit} bytes. Upload it again."
