@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from pynamodb.attributes import BooleanAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from pynamodb.attributes import Attribute, BooleanAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 
-from shared.kernel import records, settings
+from shared.kernel import clock, records, settings
+from shared.suppliers.supplier import Product
 
 OF_SKU_MAX = 40  # offers that are compared for one line of an order
+HISTORY_MAX = 50  # changes of price that are kept: at one a day, what happened in this month and the last
+READ_AT_ONCE = 100  # the limit of BatchGetItem
 
 
 class OfSku(GlobalSecondaryIndex["Offer"]):
@@ -26,6 +35,7 @@ class Offer(records.Record):
 
     stock: pieces, absent where he does not say, -1 where it does not end. history: (moment, cost_e6) of its last
     changes of price, the latest first. fills: his field → the field of our SKU that it takes, of a top-up.
+    round: the number of the listing that wrote it; an older one writes no more.
     """
 
     class Meta(records.Options):
@@ -44,6 +54,7 @@ class Offer(records.Record):
     fields: JSONAttribute = JSONAttribute(null=True)
     changed_at = UnicodeAttribute()
     history: JSONAttribute = JSONAttribute(null=True)
+    round = NumberAttribute(null=True)
     sku = UnicodeAttribute(null=True)
     fills: JSONAttribute = JSONAttribute(null=True)
     pin = NumberAttribute(null=True)  # the seller's own order among the offers of the SKU, the lowest first
@@ -55,3 +66,130 @@ class Offer(records.Record):
 def of_sku(sku: str) -> list[Offer]:
     """The offers that are this SKU; may be a moment behind."""
     return list(Offer.of_sku.query(sku, limit=OF_SKU_MAX, page_size=OF_SKU_MAX))
+
+
+class Offers(NamedTuple):
+    """A page of a supplier's offers, and where to go on, or nothing."""
+
+    offers: Sequence[Offer]
+    cursor: str
+
+
+def offer(supplier: str, product: str) -> Offer | None:
+    """One offer as it is now."""
+    try:
+        return Offer.get(supplier, product, consistent_read=True)
+    except Offer.DoesNotExist:
+        return None
+
+
+def some(supplier: str, products: Sequence[str]) -> dict[str, Offer]:
+    """Those of his offers that are stored, as they are now."""
+    found = Offer.batch_get([(supplier, product) for product in products], consistent_read=True) if products else []
+    return {str(one.product): one for one in found}
+
+
+def page(supplier: str, after: str, limit: int) -> Offers:
+    """His offers by their names, those that come after `after`."""
+    following = Offer.product > after if after else None
+    found = Offer.query(supplier, following, limit=limit, page_size=limit)
+    offers = list(found)
+    more = found.last_evaluated_key
+    return Offers(offers, str(offers[-1].product) if more and offers else "")
+
+
+def insert(supplier: str, product: Product, number: int, now: datetime) -> None:
+    """Store what is offered for the first time; Lost if it is there already. number: of the listing, as in `round`."""
+    actions = [*_said(product, number, now), Offer.history.set([[clock.iso(now), product.cost_e6]])]
+    records.update(Offer(supplier, product.product), actions, Offer.supplier.does_not_exist())
+
+
+def change(supplier: str, product: Product, number: int, now: datetime, before: Offer | None = None) -> None:
+    """Store what he says of it now, and nothing else; Lost if a newer listing has written it.
+
+    before: the stored offer, where the price may have changed.
+    """
+    actions = _said(product, number, now)
+    if before is not None and before.cost_e6 != product.cost_e6:
+        history = [[clock.iso(now), product.cost_e6], *(before.history or [])][:HISTORY_MAX]
+        actions.append(Offer.history.set(history))
+    records.update(Offer(supplier, product.product), actions, _not_overtaken(number))
+
+
+def take_off(supplier: str, product: str, number: int, now: datetime) -> None:
+    """He offers it no more. Lost if a newer listing has written it, or if there is none."""
+    actions = [Offer.on_sale.set(False), Offer.round.set(number), Offer.changed_at.set(clock.iso(now))]
+    records.update(Offer(supplier, product), actions, _not_overtaken(number))
+
+
+def confirm(supplier: str, product: str, sku: str, fills: Mapping[str, str], by: str, now: datetime) -> bool:
+    """A person says which SKU of ours an offer is; says whether this is new. Lost if it is another one already.
+
+    fills: his field → the field of our SKU that it takes. Another mapping has to be taken away first, by a person who
+    sees it: two who map the same offer must not overwrite each other.
+    """
+    wanted = dict(fills) or None
+    try:
+        records.update(
+            Offer(supplier, product),
+            [
+                Offer.sku.set(sku),
+                *_set_or_remove(Offer.fills, wanted),
+                Offer.mapped_by.set(by),
+                Offer.mapped_at.set(clock.iso(now)),
+            ],
+            Offer.product.exists() & Offer.sku.does_not_exist(),
+        )
+    except records.Lost:
+        found = offer(supplier, product)
+        if found is not None and found.sku == sku and (found.fills or None) == wanted:
+            return False
+        raise
+    return True
+
+
+def unmap(supplier: str, product: str, sku: str) -> bool:
+    """It is this SKU no more; says whether this is new. Lost if it is another one."""
+    try:
+        records.update(
+            Offer(supplier, product),
+            [one.remove() for one in (Offer.sku, Offer.fills, Offer.pin, Offer.mapped_by, Offer.mapped_at)],
+            Offer.sku == sku,
+        )
+    except records.Lost:
+        found = offer(supplier, product)
+        if found is not None and not found.sku:
+            return False
+        raise
+    return True
+
+
+def pin(tx: records.Transaction, supplier: str, product: str, sku: str, place: int | None) -> None:
+    """Put an offer at this place among those of its SKU, or nowhere; the part that loses is named by both."""
+    actions = _set_or_remove(Offer.pin, place)
+    tx.update(f"{supplier}/{product}", Offer(supplier, product), actions, Offer.sku == sku)
+
+
+def _said(product: Product, number: int, now: datetime) -> list[Action]:
+    """What a supplier speaks of; what a person has said of the offer is not among it."""
+    return [
+        Offer.title.set(product.title),
+        Offer.delivers.set(product.delivers),
+        Offer.cost_e6.set(product.cost_e6),
+        Offer.currency.set(product.currency),
+        *_set_or_remove(Offer.stock, product.stock),
+        Offer.on_sale.set(product.on_sale),
+        Offer.least.set(product.least),
+        *_set_or_remove(Offer.most, product.most),
+        *_set_or_remove(Offer.fields, [[one.name, one.label, list(one.options)] for one in product.fields] or None),
+        Offer.round.set(number),
+        Offer.changed_at.set(clock.iso(now)),
+    ]
+
+
+def _set_or_remove(attribute: Attribute[Any], value: object) -> list[Action]:
+    return [attribute.remove() if value is None else attribute.set(value)]
+
+
+def _not_overtaken(number: int) -> Condition:
+    return Offer.round <= number

@@ -1,0 +1,244 @@
+"""Reads what suppliers sell, at what price, and what we have left with them; writes what has changed, and only that.
+
+Whatever it does may be left half done: the next run finishes it. A supplier who is silent leaves things as they are,
+until his offers are too old to be sold.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+from shared.kernel import clock
+from shared.kernel.errors import InvalidRequest
+from shared.kernel.records import Lost, Transaction
+from shared.kernel.telemetry import count, logger
+from shared.staff import records as staff
+from shared.suppliers import accounts, balances, listing, offers, price_files, registry, snapshots
+from shared.suppliers.accounts import Head, Standing
+from shared.suppliers.errors import SupplierRefused, SupplierSilent, UnknownSupplier
+from shared.suppliers.listing import UNSURE, Listing
+from shared.suppliers.prices import BY_FILE
+from shared.suppliers.snapshots import Overtaken
+from shared.suppliers.supplier import Product, Reason, Supplier
+
+BUDGET: Final = timedelta(minutes=8)  # after which no other supplier is begun: four fifths of the time between two runs
+BUDGET_EACH: Final = timedelta(minutes=3)  # in which a supplier must have given all his pages
+PAGES_MAX: Final = 2_000  # a cursor that leads in a circle ends here
+SHARE: Final = 2  # of a supplier's calls a second, one of so many is ours: the others are for buying
+SIDE_BY_SIDE: Final = 8  # writes; one takes some milliseconds, of which nearly all is waiting
+FOR_US: Final = frozenset({Reason.BAD_SIGNATURE, Reason.NOT_ALLOWED})  # no call will get through until a person acts
+BALANCE_LOW, STOPPED = "supplier_balance_low", "supplier_stopped"
+NO_ORDER = "-"
+
+Item = TypeVar("Item")
+
+
+class Unfinished(Exception):
+    """Something went wrong that no supplier is to blame for: the log says what."""
+
+
+@dataclass(frozen=True)
+class Synced:
+    """products: that he sells. The others say what was written. unfit: products that cannot be stored."""
+
+    products: int
+    new: int = 0
+    changed: int = 0
+    gone: int = 0
+    unfit: int = 0
+
+
+def work(now: datetime) -> None:
+    """Read the lists of all whom we buy from, first of him who was not heard for longest.
+
+    What fails for one does not stop the others; Unfinished is raised when all had their turn.
+    """
+    ticking, wrong = clock.since(now), []
+    having_turns = [
+        head
+        for head in accounts.every()
+        if head.standing == Standing.APPROVED and not head.stopped and head.kind != BY_FILE
+    ]
+    for head in sorted(having_turns, key=lambda one: str(one.synced_at or "")):
+        code = str(head.code)
+        if ticking() - now > BUDGET:
+            logger.warning("the other suppliers are left to the next run", first=code)
+            break
+        try:
+            sync(code, ticking())
+        except (SupplierSilent, SupplierRefused) as none:
+            count("SupplierNotSynced")
+            logger.warning("a supplier gives no list", supplier=code, why=none.code)
+        except UnknownSupplier:
+            logger.info("a supplier without keys", supplier=code)
+        except Exception as error:  # noqa: BLE001  # logged and raised below; its text may quote him
+            logger.error("a sync failed", supplier=code, error=type(error).__name__)
+            wrong.append(code)
+    if wrong:
+        raise Unfinished(*wrong)
+
+
+def sync(code: str, now: datetime) -> Synced:
+    """Read what one supplier sells and what we have left with him, and store it.
+
+    UnknownSupplier also without keys, SupplierSilent without his whole list, SupplierRefused; InvalidRequest if his
+    offers come by file. Overtaken by another run it leaves the rest to that one.
+    """
+    head = accounts.head_of(code)
+    if head.kind == BY_FILE:
+        raise InvalidRequest(fields=[{"field": "supplier", "reason": "listed_by_file"}])
+    supplier, ticking = registry.supplier(code), clock.since(now)
+    try:
+        _look_at_balance(supplier, head, ticking())
+        began = ticking()
+        products = _whole_list(supplier, ticking)
+    except SupplierRefused as refused:
+        if refused.facts.get("reason") in FOR_US:
+            _stop(code, str(refused.facts["reason"]), now)
+        raise
+    return _store(code, products, began)
+
+
+def take_list(code: str, content: bytes, now: datetime) -> tuple[Synced, list[price_files.Refused]]:
+    """Take in a list that a supplier has sent as a file: it is the whole of what he sells; the rows that are refused.
+
+    InvalidRequest for a supplier who is asked by calls, and for a file of which no row can be read.
+    """
+    head = accounts.head_of(code)
+    if head.kind != BY_FILE:
+        raise InvalidRequest(fields=[{"field": "supplier", "reason": "not_listed_by_file"}])
+    read = price_files.read(content, str(head.currency))
+    if not read.products:
+        reasons = sorted({one.reason for one in read.refused}) or ["empty"]
+        raise InvalidRequest(fields=[{"field": "file", "reason": reason} for reason in reasons])
+    return _store(code, read.products, now), read.refused
+
+
+def _whole_list(supplier: Supplier, ticking: clock.Ticking) -> list[Product]:
+    """All his pages; SupplierSilent if they do not end in time, since a part of a list would take off sale the rest."""
+    found: list[Product] = []
+    cursor, began = "", ticking()
+    for _ in range(PAGES_MAX):
+        asked = time.monotonic()
+        page = supplier.products(cursor, ticking())
+        found += page.products
+        cursor = page.cursor
+        if not cursor:
+            return found
+        if ticking() - began > BUDGET_EACH:
+            break
+        time.sleep(max(0.0, SHARE / supplier.traits.rate - (time.monotonic() - asked)))
+    logger.warning("a list that does not end", supplier=supplier.code, products=len(found))
+    raise SupplierSilent(supplier=supplier.code)
+
+
+def _store(code: str, said: Sequence[Product], now: datetime) -> Synced:
+    """Write what is new in a list that was read at `now`."""
+    products = [one for one in said if listing.fit(one)]
+    if unfit := len(said) - len(products):
+        logger.warning("products that cannot be stored", supplier=code, count=unfit)
+    try:
+        synced = _write(code, products, now)
+    except Overtaken:
+        logger.info("another run was begun after this one", supplier=code)
+        return Synced(len(products), unfit=unfit)
+    # Last: a list that is only half in the table is none that was read.
+    balances.synced(code, now)
+    logger.info("a supplier's list", supplier=code, products=len(products), new=synced.new, changed=synced.changed)
+    return replace(synced, unfit=unfit)
+
+
+def _write(code: str, products: Sequence[Product], now: datetime) -> Synced:
+    before, etag = snapshots.read(code)
+    changes, lines = listing.compare(before, products)
+    synced = Synced(len(lines), len(changes.new), len(changes.priced) + len(changes.other), len(changes.gone))
+    if not changes.count and etag:
+        return synced
+    # First it is written down which offers are unsure from now on: after a death they are all written again, and who
+    # came before us finds the listing changed, and his number too low to write an offer once more.
+    number = before.number + 1
+    unsure = {**before.lines, **dict.fromkeys(changes.touched(), UNSURE)}
+    etag = snapshots.put(code, Listing(number, unsure), etag)
+
+    def new(product: Product) -> None:
+        try:
+            offers.insert(code, product, number, now)
+        except Lost:  # it was there once, or its listing is lost
+            offers.change(code, product, number, now, offers.offer(code, product.product))
+
+    def priced(product: Product) -> None:
+        if product.product in stored:
+            offers.change(code, product, number, now, stored[product.product])
+        else:
+            new(product)
+
+    def gone(product: str) -> None:
+        with suppress(Lost):  # it was never stored; if a newer run has it, the listing says so in the end
+            offers.take_off(code, product, number, now)
+
+    try:
+        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            _each(pool, new, changes.new)
+            for start in range(0, len(changes.priced), offers.READ_AT_ONCE):
+                some = changes.priced[start : start + offers.READ_AT_ONCE]
+                stored = offers.some(code, [one.product for one in some])
+                _each(pool, priced, some)
+            _each(pool, lambda product: offers.change(code, product, number, now), changes.other)
+            _each(pool, gone, changes.gone)
+    except Lost:
+        raise Overtaken from None
+    snapshots.put(code, Listing(number, lines), etag)
+    return synced
+
+
+def _each(pool: ThreadPoolExecutor, write: Callable[[Item], None], items: Sequence[Item]) -> None:
+    for _ in pool.map(write, items):
+        pass
+
+
+def _look_at_balance(supplier: Supplier, head: Head, now: datetime) -> None:
+    """Show what we have left with him, and tell somebody once when it is little; a silent supplier changes nothing."""
+    try:
+        balance = supplier.balance(now)
+    except (SupplierSilent, SupplierRefused) as none:
+        if none.facts.get("reason") in FOR_US:
+            raise
+        logger.warning("a supplier does not say what we have left with him", supplier=supplier.code, why=none.code)
+        return
+    if balance.currency != head.currency:
+        logger.error("a balance in another currency", supplier=supplier.code, currency=balance.currency)
+        return
+    balances.show(supplier.code, balance.minor, now)
+    before = balances.pace_of(supplier.code)
+    hourly = balances.hourly_e6(before, balance.minor, now)
+    low = balances.is_low(balance.minor, None if head.low_minor is None else int(head.low_minor), hourly)
+    told = before is not None and bool(before.told)
+    # The task first: were it said to be told and nobody was, nobody ever would be.
+    if low and not told:
+        _call_somebody(BALANCE_LOW, supplier.code, now)
+    if told and not low:
+        staff.end_if_open(BALANCE_LOW, supplier.code, "system", "filled up", now)
+    with suppress(Lost):
+        balances.keep(supplier.code, before, balance.minor, hourly, low, now)
+
+
+def _stop(code: str, why: str, now: datetime) -> None:
+    # The task first: he would be asked no more, and nobody would know.
+    _call_somebody(STOPPED, code, now)
+    if accounts.stop(code, why):
+        logger.error("a supplier refuses us, whatever we ask; he is stopped", supplier=code, why=why)
+
+
+def _call_somebody(kind: str, code: str, now: datetime) -> None:
+    try:
+        with Transaction() as tx:
+            staff.open_task(tx, kind, code, NO_ORDER, now)
+    except Lost:
+        return  # it is open already
+    count("TaskOpened")
