@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import time
 from datetime import datetime
 
 from shared.kernel import clock, ids
-from shared.kernel.errors import InvalidRequest, NotFound
+from shared.kernel.errors import NotFound
 from shared.kernel.http import Caller
 from shared.kernel.money import MILLION, Money
 from shared.payments import merchant_keys, registry
@@ -25,8 +24,7 @@ from shared.payments.kinds import KINDS
 from shared.payments.merchants import Pulse
 from shared.payments.provider import Attempt, Keys, Merchant, Outcome
 from shared.steps import provider_calls
-
-NAME = re.compile(r"[a-z][a-z0-9-]{1,31}")  # of a merchant: it stands in addresses, in the books and in a secret's name
+from shared.steps.partner_terms import NAME, Wrong, insist, wrong_names
 
 
 def every(caller: Caller, now: datetime) -> MerchantList:
@@ -54,15 +52,14 @@ def save(code: str, wanted: SaveMerchant, caller: Caller, now: datetime) -> Merc
         *([("merchant", "not_a_name")] if not NAME.fullmatch(code) else []),
         *([("merchant", "reserved")] if not registry.is_ours(code) else []),
         *[("methods", "unknown") for method in wanted.methods if method not in kind.methods],
-        *[(f"terms.{name}", "required") for name in kind.terms - wanted.terms.keys()],
-        *[(f"terms.{name}", "unknown") for name in wanted.terms.keys() - kind.terms - kind.more],
+        *wrong_names("terms", wanted.terms, kind.terms, kind.more),
         *([("kind", "cannot_change")] if before and before.kind != wanted.kind else []),
         *([("currency", "cannot_change")] if before and before.currency != wanted.currency else []),
     ]
-    _insist(wrong)
+    insist(wrong)
     keys = merchant_keys.fresh(code)
     if keys:
-        _insist(_unfit(merchant, keys[0], "terms"))
+        insist(_unfit(merchant, keys[0], "terms"))
     records.save(merchant)
     registry.forget()
     return _view(merchant, records.pulses([code]).get(code), caller, now)
@@ -71,14 +68,8 @@ def save(code: str, wanted: SaveMerchant, caller: Caller, now: datetime) -> Merc
 def give_keys(code: str, given: GiveKeys, caller: Caller, now: datetime) -> MerchantView:
     """New keys: they sign from now on, and what is signed with those before stays right until they are retired."""
     merchant = _merchant(code)
-    wanted = KINDS[merchant.kind].keys
-    _insist(
-        [
-            *[(f"keys.{name}", "required") for name in wanted - given.keys.keys()],
-            *[(f"keys.{name}", "unknown") for name in given.keys.keys() - wanted],
-        ]
-    )
-    _insist(_unfit(merchant, given.keys, "keys"))
+    insist(wrong_names("keys", given.keys, KINDS[merchant.kind].keys))
+    insist(_unfit(merchant, given.keys, "keys"))
     merchant_keys.add(code, given.keys)
     return _view(merchant, records.pulses([code]).get(code), caller, now)
 
@@ -116,18 +107,13 @@ def _merchant(code: str) -> Merchant:
     raise NotFound
 
 
-def _unfit(merchant: Merchant, keys: Keys, field: str) -> list[tuple[str, str]]:
+def _unfit(merchant: Merchant, keys: Keys, field: str) -> Wrong:
     """What the adapter says against these terms and keys, before a buyer finds out."""
     try:
         registry.made(merchant, (keys,))
     except ValueError:
         return [(field, "unfit")]
     return []
-
-
-def _insist(wrong: list[tuple[str, str]]) -> None:
-    if wrong:
-        raise InvalidRequest(fields=[{"field": field, "reason": reason} for field, reason in sorted(set(wrong))])
 
 
 def _view(merchant: Merchant, pulse: Pulse | None, caller: Caller, now: datetime) -> MerchantView:
