@@ -1,0 +1,280 @@
+"""How every adapter speaks HTTP: the bytes given are the bytes sent, once; what fails says what is known of it.
+
+Nothing of a request is in any exception: signatures and keys travel in it. No proxy, no redirect and no cookie is
+followed, as what is signed for one supplier is for him alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import http.client
+import io
+import json
+import re
+import ssl
+import time
+import urllib.parse
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, NamedTuple, TypeVar
+
+from shared.kernel.money import MILLION, parse_e6
+from shared.suppliers.errors import SupplierRefused, SupplierSilent
+from shared.suppliers.redaction import redacted
+from shared.suppliers.supplier import Answer, Outcome, Reason, Repeat, Traits
+
+TIMEOUT = 10.0  # seconds from the first byte sent to the last one read; some suppliers take as long as half of it
+CONNECT = 3.0  # seconds for each address of his
+ANSWER_MAX = 2**20
+LIST_MAX = 2**24  # bytes of a list of products
+E6_MAX = 10**15  # beyond any price, and a number that every store and spreadsheet holds exactly
+
+T = TypeVar("T")
+
+
+class NotSent(Exception):
+    """Not a byte of it has reached him: nothing was bought."""
+
+
+class NoAnswer(Exception):
+    """It was sent, and what he made of it is not known."""
+
+
+class Reply(NamedTuple):
+    """headers: by lower-case name; of those that come twice the last."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+
+def call(
+    method: str,
+    url: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    timeout: float = TIMEOUT,
+    answer_max: int = ANSWER_MAX,
+) -> Reply:
+    """One exchange; raises NotSent or NoAnswer. url: HTTPS, or plain HTTP to 127.0.0.1."""
+    connection, target = _connection(url)
+    with contextlib.ExitStack() as after:
+        try:
+            connection.connect()
+            after.callback(connection.sock.close)
+            connection.putrequest(method, target)
+            for name, value in headers.items():
+                connection.putheader(name, value)
+            if body is not None:
+                connection.putheader("Content-Length", str(len(body)))
+        except (OSError, http.client.HTTPException, ValueError):
+            raise NotSent from None
+        try:
+            connection.sock = _Bounded(connection.sock, timeout)
+            connection.endheaders(body)
+            response = connection.getresponse()
+            got = response.read(answer_max + 1)
+            if len(got) > answer_max or response.length:  # more than we take, or less than he said
+                raise NoAnswer
+            return Reply(response.status, got, {name.lower(): value for name, value in response.getheaders()})
+        except (OSError, http.client.HTTPException, ValueError):
+            raise NoAnswer from None
+
+
+# --- what a reply makes of an order ----------------------------------------------------------------------------------
+
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError)
+"""What reading an answer may raise that is not in the documented form."""
+
+
+def placed(exchange: Callable[[], Reply], read: Callable[[Reply], Answer]) -> Answer:
+    """What became of an order that is placed by an exchange; never raises.
+
+    read: makes an answer of a reply, whose status is 2xx or 4xx; what it raises of `UNREADABLE` is UNKNOWN.
+    """
+    try:
+        reply = exchange()
+    except NotSent:
+        return Answer(Outcome.RETRY, Reason.NOT_SENT)
+    except NoAnswer:
+        return Answer(Outcome.UNKNOWN, Reason.SILENT)
+    if reply.status == 429:
+        return Answer(Outcome.RETRY, Reason.BUSY, said=redacted(reply.body))
+    if reply.status >= 500:
+        return Answer(Outcome.UNKNOWN, Reason.SILENT, said=redacted(reply.body))
+    try:
+        if not (200 <= reply.status < 300 or reply.status >= 400):
+            raise ValueError
+        return dataclasses.replace(read(reply), said=redacted(reply.body))
+    except UNREADABLE:
+        if reply.status in (401, 403):  # such pages come from what stands before his shop: nothing went through
+            return Answer(Outcome.REFUSED, Reason.NOT_ALLOWED, said=redacted(reply.body))
+        return Answer(Outcome.UNKNOWN, Reason.UNREADABLE, said=redacted(reply.body))
+
+
+def asked(exchange: Callable[[], Reply], read: Callable[[Reply], Answer]) -> Answer:
+    """The same of a question about an order: that the question did not get through says nothing of the order."""
+    answer = placed(exchange, read)
+    return dataclasses.replace(answer, outcome=Outcome.UNKNOWN) if answer.outcome is Outcome.RETRY else answer
+
+
+def told(supplier: str, exchange: Callable[[], Reply], read: Callable[[Reply], T]) -> T:
+    """What a supplier says when nothing is bought; raises SupplierSilent, or SupplierRefused, which `read` may too."""
+    try:
+        reply = exchange()
+    except (NotSent, NoAnswer):
+        raise SupplierSilent(supplier=supplier) from None
+    if reply.status == 429 or reply.status >= 500:
+        raise SupplierSilent(supplier=supplier)
+    try:
+        return read(reply)
+    except UNREADABLE:
+        if reply.status in (401, 403):
+            raise SupplierRefused(supplier=supplier, reason=Reason.NOT_ALLOWED) from None
+        raise SupplierSilent(supplier=supplier) from None
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+_AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?")
+_WHOLE = re.compile(r"-?[0-9]{1,15}")
+
+
+def json_object(raw: bytes | str) -> dict[str, Any]:
+    """The JSON object of a text, its fractions as Decimal; anything else is a ValueError."""
+    try:
+        text = raw.decode("utf-8-sig") if isinstance(raw, bytes) else raw
+        found = json.loads(text, parse_float=Decimal, parse_constant=_none_such, object_pairs_hook=_once)
+        if "\\ud" in text.lower():  # half a character: no store takes it
+            json.dumps(found, ensure_ascii=False, default=str).encode()
+    except RecursionError:
+        raise ValueError("too deep") from None
+    if not isinstance(found, dict):
+        raise ValueError("not an object")
+    return found
+
+
+def text(value: object, most: int = 128) -> str:
+    """A short text, such as a number of an order, which some write as a number; anything else is a ValueError."""
+    if type(value) not in (str, int):
+        raise ValueError("not a text")
+    found = str(value).strip()
+    if not found or len(found) > most or not found.isprintable():
+        raise ValueError("not a short text")
+    return found
+
+
+def whole(value: object) -> int:
+    """An integer, which some write as a text; anything else is a ValueError."""
+    if type(value) is int and abs(value) < 10**15:
+        return value
+    if type(value) is str and _WHOLE.fullmatch(value):
+        return int(value)
+    raise ValueError("not an integer")
+
+
+def e6(value: object) -> int:
+    """Millionths of a decimal such as "9.90", 9.9 or 9, exactly; what is negative or finer is a ValueError."""
+    if type(value) not in (str, int, Decimal) or not _AMOUNT.fullmatch(str(value)):
+        raise ValueError("not an amount")
+    return parse_e6(str(value))
+
+
+def decimal(amount_e6: int, places: int = 6) -> str:
+    """An amount in millionths as a decimal of two places or more, rounded down: a ceiling is never raised."""
+    fraction = f"{amount_e6 % MILLION:06d}"[:places]
+    return f"{amount_e6 // MILLION}.{fraction[:2]}{fraction[2:].rstrip('0')}"
+
+
+def traits(of_the_kind: Traits, terms: Mapping[str, str]) -> Traits:
+    """The traits of an account: ``trait.{name}`` of its terms is right where it can be read, else the kind's own.
+
+    Yes and no are ``yes`` and ``no``; repeat is one of `Repeat`.
+    """
+    found: dict[str, Any] = {}
+    for trait in dataclasses.fields(Traits):
+        said = terms.get(f"trait.{trait.name}", "")
+        match getattr(of_the_kind, trait.name):
+            case bool() if said in ("yes", "no"):
+                found[trait.name] = said == "yes"
+            case Repeat() if said in set(Repeat):
+                found[trait.name] = Repeat(said)
+            case int() if re.fullmatch(r"[1-9][0-9]{0,4}", said):
+                found[trait.name] = int(said)
+            case float() if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", said) and float(said) > 0:
+                found[trait.name] = float(said)
+    return dataclasses.replace(of_the_kind, **found)
+
+
+# --- inside ----------------------------------------------------------------------------------------------------------
+
+
+class _Bounded:
+    """A connected socket whose whole exchange ends at one deadline, however slowly the other side drips."""
+
+    def __init__(self, sock: Any, seconds: float) -> None:
+        self._sock, self._ends = sock, time.monotonic() + seconds
+
+    def sendall(self, data: bytes) -> None:
+        self._hurry()
+        self._sock.sendall(data)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Arriving(self._receive))
+
+    def close(self) -> None:
+        """Not yet: http.client calls this before the body is read."""
+
+    def _receive(self, room: memoryview) -> int:
+        self._hurry()
+        return int(self._sock.recv_into(room))
+
+    def _hurry(self) -> None:
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
+
+
+class _Arriving(io.RawIOBase):
+    def __init__(self, receive: Callable[[memoryview], int]) -> None:
+        self._receive = receive
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, room: Any) -> int:
+        return self._receive(room)
+
+
+def _connection(url: str) -> tuple[http.client.HTTPConnection, str]:
+    try:
+        address = urllib.parse.urlsplit(url)
+        host, port = address.hostname, address.port
+    except ValueError:
+        raise NotSent from None
+    target = (address.path or "/") + (f"?{address.query}" if address.query else "")
+    if host and address.username is None and not address.fragment:
+        if address.scheme == "https":
+            return http.client.HTTPSConnection(host, port, timeout=CONNECT, context=_trust()), target
+        if address.scheme == "http" and host == "127.0.0.1":
+            return http.client.HTTPConnection(host, port, timeout=CONNECT), target
+    raise NotSent
+
+
+@functools.cache
+def _trust() -> ssl.SSLContext:
+    return ssl.create_default_context()  # reading the roots takes longer than most exchanges
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):  # the one that signs may have read the other one
+        raise ValueError("a name comes twice")
+    return found
+
+
+def _none_such(_name: str) -> None:
+    raise ValueError("not a number")
