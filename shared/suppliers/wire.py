@@ -29,7 +29,6 @@ TIMEOUT = 10.0  # seconds from the first byte sent to the last one read; some su
 CONNECT = 3.0  # seconds for each address of his
 ANSWER_MAX = 2**20
 LIST_MAX = 2**24  # bytes of a list of products
-E6_MAX = 10**15  # beyond any price, and a number that every store and spreadsheet holds exactly
 
 T = TypeVar("T")
 
