@@ -45,6 +45,14 @@ CANCELED = "canceled"
 REFUNDED = "refunded"  # after it was delivered
 HALF = "half"  # delivered, but not all
 SAME_CODE = "same_code"  # delivered, but codes that another order has
+# What a fault makes of an order in the end.
+ENDINGS = {
+    "fails_late": FAILED,
+    "unknown_fails": FAILED,
+    "unpaid": CANCELED,
+    "half": HALF,
+    "same_code": SAME_CODE,
+}
 OPEN = (ACCEPTED, UNKNOWN)
 GIVEN_BACK = (FAILED, CANCELED, REFUNDED)
 
@@ -233,7 +241,8 @@ class Ledger:
         """Take the money, and deliver now or later. No for each of REASONS but `settled`.
 
         fault: `late` (after its seconds), `late_asks` (at the ask of that number), `unknown` (late, and called so
-        until then), `unknown_fails`, `fails_late`, `half`, `dearer` (at twice the price), `same_code`.
+        until then), `unknown_fails`, `fails_late`, `half`, `dearer` (at twice the price), `same_code`,
+        `callback_first` (delivered at once), `unpaid` (kept, and canceled at once).
         """
         now = time.time()
         kind = fault.kind if fault else ""
@@ -243,10 +252,10 @@ class Ledger:
                 return replace(before, replayed=True)
             product = _product_of(db, wanted.sku)
             unit_e6 = product.cost_e6 * (2 if kind == "dearer" else 1)
-            _check(db, product, wanted, unit_e6)
+            _check(db, product, wanted, unit_e6, unpaid=kind == "unpaid")
             serial = _next_serial(db)
             order_no = self._number(serial, now)
-            ending = {"fails_late": FAILED, "unknown_fails": FAILED, "half": HALF, "same_code": SAME_CODE}.get(kind)
+            ending = ENDINGS.get(kind, DELIVERED)
             due, asks_left = self._plan(fault, now)
             db.execute("UPDATE purse SET balance_e6 = balance_e6 - ?", (unit_e6 * wanted.quantity,))
             db.execute("UPDATE products SET stock = stock - ? WHERE sku = ?", (wanted.quantity, wanted.sku))
@@ -264,7 +273,7 @@ class Ledger:
                     json.dumps(dict(wanted.account), ensure_ascii=False),
                     wanted.notify_url,
                     UNKNOWN if kind in ("unknown", "unknown_fails") else ACCEPTED,
-                    ending or DELIVERED,
+                    ending,
                     due,
                     asks_left,
                     now,
@@ -272,7 +281,7 @@ class Ledger:
                 ),
             )
             if due is not None and due > now:
-                self._tell(db, _order_of(db, order_no), ending or DELIVERED, due)  # its body ends the order
+                self._tell(db, _order_of(db, order_no), ending, due)  # its body ends the order
             else:
                 self._advance(db, order_no, now)
             return _order_of(db, order_no)
@@ -343,7 +352,7 @@ class Ledger:
         """When the order ends: at a time, or at the ask of a number."""
         if fault and fault.kind in ("late", "unknown", "unknown_fails", "fails_late"):
             return now + fault.seconds, None
-        if fault and fault.kind == "callback_first":
+        if fault and fault.kind in ("callback_first", "unpaid"):
             return now, None
         if fault and fault.kind == "late_asks":
             return None, max(1, int(fault.seconds))
@@ -415,7 +424,7 @@ class Ledger:
             )
 
 
-def _check(db: sqlite3.Connection, product: Product, wanted: Wanted, unit_e6: int) -> None:
+def _check(db: sqlite3.Connection, product: Product, wanted: Wanted, unit_e6: int, *, unpaid: bool) -> None:
     if not product.on_sale:
         raise No("off_sale")
     if not product.quantity_min <= wanted.quantity <= product.quantity_max:
@@ -426,7 +435,7 @@ def _check(db: sqlite3.Connection, product: Product, wanted: Wanted, unit_e6: in
         raise No("ceiling")
     if product.stock is not None and product.stock < wanted.quantity:
         raise No("stock")
-    if _balance(db) < unit_e6 * wanted.quantity:
+    if not unpaid and _balance(db) < unit_e6 * wanted.quantity:
         raise No("balance")
 
 
