@@ -7,7 +7,7 @@ event after the other; what is so at the moment comes as `Facts`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from math import ceil, exp, inf, log
@@ -199,9 +199,9 @@ class Record:
             "deliveries": [self.deliveries.filled, *self.deliveries.bad],
             "voids": self.voids.json(),
             "steps": list(self.latency.steps),
-            "recent": round(self.latency.recent.value, 6) if self.latency.recent else None,
-            "callbacks": [round(number, 6) for number in self.callbacks],
-            "claims": [round(number, 6) for number in self.claims],
+            "recent": self.latency.recent.value if self.latency.recent else None,
+            "callbacks": list(self.callbacks),
+            "claims": list(self.claims),
         }
 
     @classmethod
@@ -276,8 +276,7 @@ class Score:
         return self.factors.points
 
     def json(self) -> dict[str, Any]:
-        factors = {name: round(getattr(self.factors, name), 6) for name in WEIGHTS}
-        return {"factors": factors, "tier": str(self.tier), "because": str(self.because)}
+        return {"factors": asdict(self.factors), "tier": str(self.tier), "because": str(self.because)}
 
     @classmethod
     def parse(cls, stored: Mapping[str, Any]) -> Self:
