@@ -1,136 +1,106 @@
-"""An HTTP server on 127.0.0.1 that says what it is told to say, also what no server should."""
+"""A supplier for the tests of adapters: it keeps what it was sent, and answers what the test has laid ready."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import urllib.parse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
-
-
-class Heard(NamedTuple):
-    """headers: by lower-case name."""
-
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
 
 
 @dataclass(frozen=True)
-class Said:
-    """promised: the length that is announced, where it is not the body's."""
+class Sent:
+    """A request as it came. headers: by lower-case name."""
 
-    status: int = 200
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    promised: int | None = None
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
 
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
 
-class Reset(NamedTuple):
-    """The connection breaks when all is read."""
+    @property
+    def query(self) -> dict[str, str]:
+        return dict(urllib.parse.parse_qsl(self.target.partition("?")[2], keep_blank_values=True))
 
-
-class Silence(NamedTuple):
-    """Nothing is said until the other side gives up."""
-
-
-class Drip(NamedTuple):
-    """A byte at a time, for ever."""
-
-    every: float
+    @property
+    def form(self) -> dict[str, str]:
+        return dict(urllib.parse.parse_qsl(self.body.decode(), keep_blank_values=True, strict_parsing=True))
 
 
-Script = Said | Reset | Silence | Drip
+RESET = "reset"  # the request is read, and the line cut
+SILENT = "silent"  # the request is read, and nothing ever comes
+SHORT = "short"  # half of the answer comes
 
-
-def said(value: object, status: int = 200) -> Said:
-    """JSON, as PHP and Go write it."""
-    return Said(status, json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+Told = tuple[int, bytes] | str
 
 
 @dataclass
-class Canned:
-    address: str
-    heard: list[Heard] = field(default_factory=list)
-    says: Callable[[Heard], Script] = lambda _: Said()
+class Door:
+    """answer: what to say to a request; `faults`: what is done instead, request by request, None for nothing."""
+
+    answer: Callable[[Sent], Told]
+    url: str = ""
+    sent: list[Sent] = field(default_factory=list)
+    faults: list[Told | None] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
 
     @property
-    def last(self) -> Heard:
-        return self.heard[-1]
+    def last(self) -> Sent:
+        return self.sent[-1]
 
 
-@contextlib.contextmanager
-def canned(says: Script | Callable[[Heard], Script] | None = None) -> Iterator[Canned]:
-    over = threading.Event()
+@contextmanager
+def door(answer: Callable[[Sent], Told]) -> Iterator[Door]:
+    here = Door(answer)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            heard = Heard(self.command, self.path, headers, body)
-            server.heard.append(heard)
-            self._play(server.says(heard))
-
-        do_GET = do_POST  # noqa: N815  # the standard library's name
-
-        def _play(self, script: Script) -> None:
+            sent = Sent(self.command, self.path, headers, body)
+            here.sent.append(sent)
+            told = (here.faults.pop(0) if here.faults else None) or here.answer(sent)
             self.close_connection = True
-            match script:
-                case Reset():
-                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    self.connection.close()
-                case Silence():
-                    with contextlib.suppress(OSError):
-                        self.connection.recv(1)
-                case Drip():
-                    with contextlib.suppress(OSError):
-                        self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
-                        while not over.wait(script.every):
-                            self.wfile.write(b"x")
-                case Said():
-                    self.send_response(script.status)
-                    for name, value in script.headers.items():
-                        self.send_header(name, value)
-                    promised = len(script.body) if script.promised is None else script.promised
-                    self.send_header("Content-Length", str(promised))
-                    self.end_headers()
-                    with contextlib.suppress(OSError):
-                        self.wfile.write(script.body)
+            if told == RESET:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
+            elif told == SILENT:
+                here.over.wait(30)
+            elif told == SHORT:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+            elif not isinstance(told, str):
+                self.send_response(told[0])
+                self.send_header("Content-Length", str(len(told[1])))
+                if told[0] in range(300, 400):
+                    self.send_header("Location", f"{here.url}/elsewhere")
+                self.end_headers()
+                self.wfile.write(told[1])
 
-        def log_message(self, *_: Any) -> None:
+        do_GET = do_POST  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
             pass
 
-    class Quiet(ThreadingHTTPServer):
-        def handle_error(self, *_: Any) -> None:
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:  # lines that a test has cut
             pass
 
-        def shutdown_request(self, request: Any) -> None:
-            with contextlib.suppress(OSError):
-                super().shutdown_request(request)
-
-    http = Quiet(("127.0.0.1", 0), Handler)
-    server = Canned(f"http://127.0.0.1:{http.server_port}")
-    if says is not None:
-        server.says = says if callable(says) else lambda _: says
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        over.set()
-        http.shutdown()
-        http.server_close()
-        thread.join()
+    with Server(("127.0.0.1", 0), Handler) as server:
+        here.url = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        yield here
+        here.over.set()
+        server.shutdown()
 
 
-def refusing() -> str:
-    """An address where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+def closed_url() -> str:
+    """An address on this machine where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
