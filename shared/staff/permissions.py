@@ -31,6 +31,9 @@ MATRIX = {
     "lots.destroy": _OWNER,  # asking for it; another owner approves
     "merchants.read": _EVERYONE - {SUPPORT},  # terms and health, never keys
     "merchants.write": _OWNER,  # it says where buyers' money goes
+    "suppliers.read": _EVERYONE - {SUPPORT},  # what we pay, and whose papers we hold
+    "suppliers.write": _SHOP,  # accounts, keys, documents, the first look; another person approves
+    "suppliers.approve": _MONEY,  # it says to whom our money goes
     "orders.read": _EVERYONE,
     "reviews.read": _EVERYONE,
     "reviews.decide": _SHOP,

@@ -30,6 +30,7 @@ from shared.kernel.telemetry import count, logger
 from shared.ledger import posting
 from shared.ledger import records as ledger
 from shared.staff import records as staff
+from shared.steps import supplier_admission
 from shared.steps.insights import tell_low
 from shared.steps.stock_terms import keep_aside
 
@@ -61,6 +62,7 @@ class Stocktake:
 
 def run(now: datetime) -> None:
     """Take stock, as of the Shanghai day of `now`; what fails for one SKU is logged and does not stop the others."""
+    _guarded("suppliers", supplier_admission.look, now)
     with_terms = {sku.sku: sku for sku in catalog.everything() if sku.terms != Terms()}
     tonight = Stocktake(
         clock.shanghai_day(now),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime
 from enum import StrEnum
 
 from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 
-from shared.kernel import records, settings
+from shared.kernel import clock, records, settings
 from shared.suppliers.admission import Standing as Standing
 from shared.suppliers.admission import same
-from shared.suppliers.errors import UnknownSupplier
+from shared.suppliers.errors import TooManySuppliers, UnknownSupplier
 from shared.suppliers.supplier import Account
 
 HEAD = "head"
@@ -45,7 +47,7 @@ class Head(records.Record):
     units of his currency, somebody is told. documents_until: the first day on which a document that he needs is over.
     synced_at: when his whole list was last read: older offers do not sell. company: who he is, as his licence says it.
     brands: what he has shown that he may sell → the first day on which he may not any more. reviewed_by, approved_by:
-    the two people who let him in. said: why he was refused or suspended.
+    the two people who let him in. resumed_by: who last took a stop or a pause away. said: why he was set aside.
     """
 
     class Meta(records.Options):
@@ -75,6 +77,8 @@ class Head(records.Record):
     reviewed_at = UnicodeAttribute(null=True)
     approved_by = UnicodeAttribute(null=True)
     approved_at = UnicodeAttribute(null=True)
+    resumed_by = UnicodeAttribute(null=True)
+    resumed_at = UnicodeAttribute(null=True)
     said = UnicodeAttribute(null=True)
     version = NumberAttribute(default=1)
     by_listing = Listing()
@@ -124,3 +128,41 @@ def stop(code: str, why: str) -> bool:
     except records.Lost:
         return False
     return True
+
+
+def add(head: Head) -> None:
+    """A new supplier; raises Lost if there is one of this code, TooManySuppliers."""
+    if sum(1 for _ in Head.by_listing.query(LISTED, limit=SUPPLIERS_MAX)) >= SUPPLIERS_MAX:
+        raise TooManySuppliers(limit=SUPPLIERS_MAX)
+    records.insert(head, "head")
+
+
+def change(tx: records.Transaction, head: Head, **values: object) -> None:
+    """Write these attributes, without those that are None; loses, as ``head``, if somebody has since he was read.
+
+    What changes by itself, such as his balance, is written without this and is in nobody's way.
+    """
+    version = int(head.version)
+    actions = [Head.version.set(version + 1)]
+    for name, value in values.items():
+        attribute = getattr(Head, name)
+        actions.append(attribute.remove() if value is None else attribute.set(value))
+    tx.update("head", Head(str(head.code)), actions, Head.version == version)
+
+
+def pause(code: str, by: str) -> None:
+    """Send nothing more to him; who did so first stays named."""
+    with suppress(records.Lost):
+        records.update(Head(code), [Head.paused_by.set(by)], Head.code.exists() & Head.paused_by.does_not_exist())
+
+
+def resume(head: Head, by: str, now: datetime) -> None:
+    """Take away a pause and a stop, or raise Lost if he was stopped anew since he was read."""
+    seen = Head.stopped == head.stopped if head.stopped else Head.stopped.does_not_exist()
+    actions = [
+        Head.stopped.remove(),
+        Head.paused_by.remove(),
+        Head.resumed_by.set(by),
+        Head.resumed_at.set(clock.iso(now)),
+    ]
+    records.update(Head(str(head.code)), actions, Head.code.exists() & seen)

@@ -94,7 +94,7 @@ class BrandView(Shape):
 
 
 class SupplierView(Shape):
-    """`buys` says whether new purchases go to him; `stopped` why not until a person has looked. `over_on`: the first day
+    """`buys`: new purchases go to him. `stopped`: why they do not until a person has looked. `over_on`: the first day
     on which a paper that is needed is over; null where that does not come.
     """
 
@@ -119,6 +119,7 @@ class SupplierView(Shape):
     synced_at: str | None
     reviewed_by: str | None
     approved_by: str | None
+    resumed_by: str | None
     said: str | None
     callback_url: str
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from pynamodb.attributes import BooleanAttribute, NumberAttribute, UnicodeAttribute
 
-from shared.kernel import aws, passing, records, settings
+from shared.kernel import aws, clock, passing, records, settings
 from shared.kernel.errors import NotFound
 from shared.suppliers.admission import ENDLESS, Paper, Shown
 
 DOCUMENTS_MAX = 100  # of one supplier, over all years: each look at him reads them all
 FILE_MAX = 10 * 1024 * 1024  # bytes: a scan of many pages, and little enough to be held in memory
+WAITS_FOR = timedelta(days=1)  # for the file; the bucket forgets an upload after as long
 LINK_SECONDS = 300  # long enough for a click, short enough that a leaked link is soon worth nothing
 _PART = "document#"
 
@@ -51,6 +52,8 @@ class Document(records.Record):
     reviewed_at = UnicodeAttribute(null=True)
     said = UnicodeAttribute(null=True)
     told = NumberAttribute(null=True)
+    asked = UnicodeAttribute(null=True)  # what was asked for under an Idempotency-Key, as a hash
+    expires = NumberAttribute(null=True)  # one whose file never came frees its space
 
     @property
     def document_id(self) -> str:
@@ -59,7 +62,7 @@ class Document(records.Record):
     @property
     def until(self) -> date:
         """The first day on which it is over."""
-        return date.fromordinal(date.fromisoformat(str(self.ends_on)).toordinal() + 1) if self.ends_on else ENDLESS
+        return date.fromisoformat(str(self.ends_on)) + timedelta(days=1) if self.ends_on else ENDLESS
 
     @property
     def shown(self) -> Shown:
@@ -143,3 +146,51 @@ def _ending(file_name: str) -> str:
     """What says of which form a file is; nothing else of its name goes into a header."""
     ending = file_name.rpartition(".")[2].lower()
     return ending if ending.isascii() and ending.isalnum() and len(ending) <= 5 else "bin"
+
+
+def ask(document: Document, now: datetime) -> Document:
+    """Insert it; one that was asked for in the same words under the same id is returned instead, else it is Lost."""
+    document.expires = int((now + WAITS_FOR).timestamp())
+    try:
+        records.insert(document, "document")
+    except records.Lost:
+        made = document_of(str(document.code), document.document_id)
+        if made.asked != document.asked:
+            raise
+        return made
+    return document
+
+
+def received(document: Document, now: datetime) -> None:
+    """The file is here and kept; raises Lost if another call has said so."""
+    actions = [
+        Document.state.set(DocumentState.RECEIVED),
+        Document.sha256.set(document.sha256),
+        Document.size.set(document.size),
+        Document.received_at.set(clock.iso(now)),
+        Document.expires.remove(),
+    ]
+    records.update(document, actions, Document.state == DocumentState.ASKED)
+
+
+def decide(
+    tx: records.Transaction, document: Document, state: DocumentState, by: str, said: str | None, now: datetime
+) -> None:
+    """Accept or reject it as it was read; the part that loses is named ``document``."""
+    actions = [
+        Document.state.set(state),
+        Document.reviewed_by.set(by),
+        Document.reviewed_at.set(clock.iso(now)),
+        Document.said.set(said) if said else Document.said.remove(),
+    ]
+    tx.update("document", Document(document.code, document.part), actions, Document.state == document.state)
+
+
+def tell(tx: records.Transaction, code: str, document_id: str, days: int) -> None:
+    """Note that a person is told, so many days before it is over; loses, as ``document``, if that was done before."""
+    tx.update(
+        "document",
+        Document(code, _PART + document_id),
+        [Document.told.set(days)],
+        Document.part.exists() & (Document.told.does_not_exist() | (Document.told > days)),
+    )

@@ -19,6 +19,7 @@ MONEY = "owner finance"
 FLOOR = "owner operator finance"
 HELP = "owner operator support"
 BOOKS = "owner finance auditor"
+BUYS = "owner operator finance auditor"
 STAFF = "owner operator finance auditor support"
 
 TABLE = {
@@ -75,6 +76,23 @@ TABLE = {
     "POST /console/merchants/{merchant}/check": OWNER,
     "POST /console/merchants/{merchant}/keys": OWNER,
     "POST /console/merchants/{merchant}/keys/retire": OWNER,
+    # Who sells to us.
+    "GET /console/suppliers": BUYS,
+    "GET /console/suppliers/{supplier}": BUYS,
+    "PUT /console/suppliers/{supplier}": SHOP,
+    "POST /console/suppliers/{supplier}/keys": SHOP,
+    "POST /console/suppliers/{supplier}/keys/retire": SHOP,
+    "POST /console/suppliers/{supplier}/check": SHOP,
+    "POST /console/suppliers/{supplier}/pause": SHOP,
+    "POST /console/suppliers/{supplier}/resume": SHOP,
+    "POST /console/suppliers/{supplier}/documents": SHOP,
+    "POST /console/suppliers/{supplier}/documents/{document_id}/received": SHOP,
+    "POST /console/suppliers/{supplier}/documents/{document_id}/accept": SHOP,
+    "POST /console/suppliers/{supplier}/documents/{document_id}/reject": SHOP,
+    "POST /console/suppliers/{supplier}/review": SHOP,
+    "POST /console/suppliers/{supplier}/suspend": SHOP,
+    "POST /console/suppliers/{supplier}/approve": MONEY,
+    "POST /console/suppliers/{supplier}/refuse": MONEY,
     # Work on the stock.
     "GET /console/imports": STAFF,
     "GET /console/imports/{job_id}": STAFF,
