@@ -36,10 +36,20 @@ def _kind(module: str, name: str, zh: str, en: str, **asks: str) -> Kind:
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
-        "dujiao": _kind("dujiao", "Dujiao", "独角数卡", "dujiao-next", terms="site", keys="api_key secret"),
+        "dujiao": _kind(
+            "dujiao",
+            "Dujiao",
+            "独角数卡",
+            "dujiao-next",
+            terms="site",
+            more_terms="callback_path",
+            keys="api_key secret",
+        ),
         "kasushou": _kind("kasushou", "Kasushou", "卡速售", "Kasushou", terms="site user_id", keys="api_key"),
         "acg": _kind("acg", "Acg", "异次元共享店铺", "acg-faka shared store", terms="site app_id", keys="app_key"),
-        "fulu": _kind("fulu", "Fulu", "福禄", "Fulu", terms="app_key", more_terms="site", keys="app_secret"),
+        "fulu": _kind(
+            "fulu", "Fulu", "福禄", "Fulu", terms="app_key", more_terms="site card_cipher", keys="app_secret"
+        ),
         "kashangwl": _kind(
             "kashangwl", "Kashangwl", "卡商网", "Kashangwl", terms="customer_id", more_terms="site", keys="secret"
         ),
@@ -49,7 +59,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             "Reloadly",
             "Reloadly",
             terms="client_id",
-            more_terms="site",
+            more_terms="site auth_site line audience sender currency",
             keys="client_secret",
             more_keys="webhook_secret",
         ),
