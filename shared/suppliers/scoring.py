@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
-from math import ceil, exp, inf, log
+from math import ceil, exp, inf, log, sqrt
 from statistics import median
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
@@ -67,7 +67,7 @@ _OURS = frozenset(
         Reason.NOT_ALLOWED,
     }
 )
-_STEPS = 18  # of the histogram: the last begins after 36 hours
+_STEPS = 34  # of the histogram, each √2 of the one before: a day lies in the last
 _LATENCIES = 1_000  # then all counts are halved: the newest weigh most
 _PRIOR_LATENCIES = 5  # 5 % of the first hundred deliveries: that long they have a say in where 95 % are
 _OPERATIONS = 200  # callbacks and orders after which older ones count for a third
@@ -115,7 +115,7 @@ Event = Ended | WentBad | CalledBack
 
 @dataclass(frozen=True)
 class Latency:
-    """How long deliveries take. steps: of the last ones, how many took up to 1, 2, 4 … seconds.
+    """How long deliveries take. steps: of the last ones, how many took up to 1, 1.4, 2, 2.8, 4 … seconds.
 
     recent: the average of the logarithm of seconds; it follows a sudden change before the steps do.
     """
@@ -125,7 +125,7 @@ class Latency:
 
     def after(self, seconds: float) -> Latency:
         seconds = min(max(seconds, 0.001), SECONDS_MOST)
-        step = min(_STEPS - 1, max(0, ceil(log(seconds, 2))))
+        step = min(_STEPS - 1, max(0, ceil(2 * log(seconds, 2))))
         steps = [count + (at == step) for at, count in enumerate(self.steps)]
         if sum(steps) >= _LATENCIES:
             steps = [count // 2 for count in steps]
@@ -134,12 +134,12 @@ class Latency:
 
     def slow(self, usual: float) -> float:
         """Seconds within which 95 % are delivered, read off the steps; `usual` stands in for what was not seen yet."""
-        counts = {2.0**at: float(count) for at, count in enumerate(self.steps) if count}
+        counts = {2.0 ** (at / 2): float(count) for at, count in enumerate(self.steps) if count}
         counts[usual] = counts.get(usual, 0.0) + _PRIOR_LATENCIES
         left, below = 0.95 * sum(counts.values()), 0.0
         for edge in sorted(counts):
             if left <= counts[edge]:
-                from_ = max(below, edge / 2)
+                from_ = max(below, edge / sqrt(2))
                 slow = from_ + (edge - from_) * left / counts[edge]
                 return max(slow, exp(self.recent.value)) if self.recent else slow
             left, below = left - counts[edge], edge
@@ -288,7 +288,7 @@ class Score:
 def score(record: Record, facts: Facts, tier: Tier | None = None) -> Score:
     """What he is worth now. tier: the one he has; None for a newcomer, who begins in B at best."""
     factors = factors_of(record, facts)
-    own = _tier_of(factors.points, tier)
+    own = tier_of(factors.points, tier)
     limits = {
         Because.NOTICE: Tier.D if facts.notice else Tier.A,
         Because.DOCUMENTS: Tier.D if facts.documents is Documents.OVER else Tier.A,
@@ -297,7 +297,7 @@ def score(record: Record, facts: Facts, tier: Tier | None = None) -> Score:
         Because.CHEAP: Tier.C if _too_cheap(facts) else Tier.A,
     }
     because, worst = max(limits.items(), key=lambda limit: limit[1])
-    return Score(factors, worst, because) if worst > own else Score(factors, own)
+    return Score(factors, worst, because) if worst >= own and worst is not Tier.A else Score(factors, own)
 
 
 def factors_of(record: Record, facts: Facts) -> Factors:
@@ -356,7 +356,8 @@ _LIMITS: Mapping[Because, Said] = MappingProxyType(
         Because.VOIDS: Said("废卡率上升已确认", "more of his cards are void than before; this is confirmed"),
         Because.CASE: Said("废卡率疑似上升，已立案待查", "more of his cards seem to be void; a case is open"),
         Because.CHEAP: Said(
-            "价格远低于同行，来源存疑", "his prices are far below all others': where does it come from?"
+            "价格远低于同行，来源存疑",
+            "his prices are so far below all others that the origin of his goods is in doubt",
         ),
         Because.DOCUMENTS: Said("证照已到期或缺失", "a document that he needs is over or missing"),
     }
@@ -414,8 +415,8 @@ def _sentence(what: Said, why: Said) -> Said:
     return Said(f"{what.zh}：{why.zh}。", f"{what.en}: {why.en}.")
 
 
-def _tier_of(points: float, tier: Tier | None) -> Tier:
-    """Down at a floor, up only somewhat above one."""
+def tier_of(points: float, tier: Tier | None) -> Tier:
+    """The tier of so many points for somebody who has this one: down at a floor, up only somewhat above one."""
     reached = next(one for one, floor in FLOORS.items() if points >= floor)
     if tier is None:
         return max(reached, Tier.B)  # nobody is trusted fully on the word of others
