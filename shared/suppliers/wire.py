@@ -16,14 +16,14 @@ import re
 import ssl
 import time
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
 
 from shared.kernel.money import MILLION, parse_e6
 from shared.suppliers.errors import SupplierRefused, SupplierSilent
 from shared.suppliers.redaction import redacted
-from shared.suppliers.supplier import Answer, Outcome, Reason, Repeat, Traits
+from shared.suppliers.supplier import Account, Answer, Keys, Outcome, Reason
 
 TIMEOUT = 10.0  # seconds from the first byte sent to the last one read; some suppliers take as long as half of it
 CONNECT = 3.0  # seconds for each address of his
@@ -187,24 +187,15 @@ def decimal(amount_e6: int, places: int = 6) -> str:
     return f"{amount_e6 // MILLION}.{fraction[:2]}{fraction[2:].rstrip('0')}"
 
 
-def traits(of_the_kind: Traits, terms: Mapping[str, str]) -> Traits:
-    """The traits of an account: ``trait.{name}`` of its terms is right where it can be read, else the kind's own.
-
-    Yes and no are ``yes`` and ``no``; repeat is one of `Repeat`.
-    """
-    found: dict[str, Any] = {}
-    for trait in dataclasses.fields(Traits):
-        said = terms.get(f"trait.{trait.name}", "")
-        match getattr(of_the_kind, trait.name):
-            case bool() if said in ("yes", "no"):
-                found[trait.name] = said == "yes"
-            case Repeat() if said in set(Repeat):
-                found[trait.name] = Repeat(said)
-            case int() if re.fullmatch(r"[1-9][0-9]{0,4}", said):
-                found[trait.name] = int(said)
-            case float() if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", said) and float(said) > 0:
-                found[trait.name] = float(said)
-    return dataclasses.replace(of_the_kind, **found)
+def fit(account: Account, keys: Sequence[Keys], terms: Iterable[str], secrets: Iterable[str]) -> None:
+    """Raise ValueError where a term or a secret of the newest keys is missing, or the site is none that we speak to."""
+    missing = [name for name in terms if not account.terms.get(name)]
+    missing += [name for name in secrets if not keys or not keys[0].get(name)]
+    if missing:
+        raise ValueError(f"supplier {account.code} needs {', '.join(missing)}")
+    site = account.terms.get("site")
+    if site and _target(site) is None:
+        raise ValueError(f"the site of supplier {account.code} must be an https address")
 
 
 # --- inside ----------------------------------------------------------------------------------------------------------
@@ -249,18 +240,26 @@ class _Arriving(io.RawIOBase):
 
 
 def _connection(url: str) -> tuple[http.client.HTTPConnection, str]:
+    target = _target(url)
+    if target is None:
+        raise NotSent
+    secure, host, port, path = target
+    if secure:
+        return http.client.HTTPSConnection(host, port, timeout=CONNECT, context=_trust()), path
+    return http.client.HTTPConnection(host, port, timeout=CONNECT), path
+
+
+def _target(url: str) -> tuple[bool, str, int | None, str] | None:
+    """Whether it is secure, host, port and path of an address; None of one that we do not speak to."""
     try:
         address = urllib.parse.urlsplit(url)
         host, port = address.hostname, address.port
     except ValueError:
-        raise NotSent from None
-    target = (address.path or "/") + (f"?{address.query}" if address.query else "")
-    if host and address.username is None and not address.fragment:
-        if address.scheme == "https":
-            return http.client.HTTPSConnection(host, port, timeout=CONNECT, context=_trust()), target
-        if address.scheme == "http" and host == "127.0.0.1":
-            return http.client.HTTPConnection(host, port, timeout=CONNECT), target
-    raise NotSent
+        return None
+    plain = address.scheme == "http" and host == "127.0.0.1"
+    if not host or not (plain or address.scheme == "https") or address.username is not None or address.fragment:
+        return None
+    return not plain, host, port, (address.path or "/") + (f"?{address.query}" if address.query else "")
 
 
 @functools.cache

@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 
 from shared.suppliers import wire
 from shared.suppliers.errors import SupplierRefused, SupplierSilent
-from shared.suppliers.supplier import Answer, Outcome, Reason, Repeat, Traits
+from shared.suppliers.supplier import Account, Answer, Outcome, Reason
 from shared.suppliers.wire import NoAnswer, NotSent, Reply
-from tests.canned import Drip, Reset, Said, Script, Silence, canned, refusing
+from tests.canned_http import Drip, Reset, Said, Script, Silence, canned, refusing
 
 DONE = Answer(Outcome.ACCEPTED, upstream_no="1")
 
@@ -348,18 +348,17 @@ def test_a_ceiling_is_rounded_down(amount_e6: int, places: int, text: str) -> No
     assert wire.decimal(amount_e6, places) == text
 
 
-def test_terms_override_traits_where_they_can_be_read() -> None:
-    terms = {
-        "trait.repeat": "replays",
-        "trait.asks_by_ours": "yes",
-        "trait.ceiling": "no",
-        "trait.rate": "0.5",
-        "trait.slots": "9",
-        "trait.calls_back": "perhaps",
-        "trait.quantity_max": "0",
-        "trait.nothing": "yes",
-    }
-    assert wire.traits(Traits(ceiling=True), terms) == Traits(
-        repeat=Repeat.REPLAYS, asks_by_ours=True, ceiling=False, rate=0.5, slots=9
-    )
-    assert wire.traits(Traits(), {}) == Traits()
+@pytest.mark.parametrize("site", BAD_ADDRESSES[:4])
+def test_an_account_needs_an_address_that_we_speak_to(site: str) -> None:
+    with pytest.raises(ValueError, match="https"):
+        wire.fit(Account("s", "k", {"site": site}), [{}], ["site"], [])
+
+
+def test_an_account_needs_its_terms_and_its_newest_keys() -> None:
+    account = Account("s", "k", {"site": "https://shop.example", "user_id": "7"})
+    wire.fit(account, [{"key": "new"}, {}], ["site", "user_id"], ["key"])
+    for keys in ([], [{"key": ""}], [{}, {"key": "old"}]):
+        with pytest.raises(ValueError, match="supplier s needs key"):
+            wire.fit(account, keys, ["site"], ["key"])
+    with pytest.raises(ValueError, match="supplier s needs app_id"):
+        wire.fit(account, [], ["app_id"], [])
