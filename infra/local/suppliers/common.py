@@ -28,7 +28,7 @@ TOLD_FIRST_SECONDS_MAX = 5
 
 # The first of each is the default: what the documents say, or else what is harder for a buyer. Each supplier says
 # which of these it plays and may give another order.
-COMMON_TRAITS: Mapping[str, tuple[str, ...]] = {
+COMMON_TRAITS: dict[str, tuple[str, ...]] = {
     # A second order with a number that was there before.
     "repeat": ("buys", "replays", "refuses"),
     # Whether what is in stock is there with the answer, or not before the first ask.

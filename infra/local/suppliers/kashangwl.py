@@ -78,11 +78,11 @@ class Kashangwl(Supplier):
 
     @property
     def terms(self) -> dict[str, str]:
-        return {"site": self.url}
+        return {"site": self.url, "customer_id": str(10_000 + self.seed)}
 
     @property
     def keys(self) -> dict[str, str]:
-        return {"customer_id": str(10_000 + self.seed), "secret": self.secret("secret", 32)}
+        return {"secret": self.secret("secret", 32)}
 
     def number(self, serial: int, now: float) -> str:
         return str(700_000_000_000 + serial)
@@ -127,7 +127,7 @@ class Kashangwl(Supplier):
         fields = dict(pairs)
         if len(fields) < len(pairs):
             raise RefusedError(200, "params_error", "参数重复")
-        if fields.get("customer_id") != self.keys["customer_id"]:
+        if fields.get("customer_id") != self.terms["customer_id"]:
             raise RefusedError(200, "customer_error", "客户不存在")
         stamp = fields.get("timestamp", "")
         if not re.fullmatch(r"[0-9]{10}", stamp) or abs(time.time() - int(stamp)) > CLOCK_SKEW_SECONDS_MAX:
@@ -139,7 +139,7 @@ class Kashangwl(Supplier):
     # -- API -------------------------------------------------------------------------------------------------------
 
     def _customer(self) -> dict[str, Any]:
-        return {"id": int(self.keys["customer_id"]), "name": "测试客户", "balance": amount(self.ledger.balance_e6())}
+        return {"id": int(self.terms["customer_id"]), "name": "测试客户", "balance": amount(self.ledger.balance_e6())}
 
     def _fields(self, asked: Mapping[str, str]) -> dict[str, Any]:
         product = self.ledger.product(_asked(asked, "product_id"))
@@ -210,7 +210,7 @@ class Kashangwl(Supplier):
             "order_id": order.order_no,
             "outer_order_id": order.ours,
             "product_id": order.sku,
-            "customer_id": self.keys["customer_id"],
+            "customer_id": self.terms["customer_id"],
             "quantity": str(order.quantity),
             "state": str(self._state(order, state)),
             "state_info": _info(state),

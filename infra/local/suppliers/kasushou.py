@@ -81,11 +81,11 @@ class Kasushou(Supplier):
 
     @property
     def terms(self) -> dict[str, str]:
-        return {"site": self.url}
+        return {"site": self.url, "user_id": str(10_000 + self.seed)}
 
     @property
     def keys(self) -> dict[str, str]:
-        return {"user_id": str(10_000 + self.seed), "api_key": self.secret("api_key", 32)}
+        return {"api_key": self.secret("api_key", 32)}
 
     def number(self, serial: int, now: float) -> str:
         return f"D1{int(now * 1000):014d}{serial:08d}"
@@ -122,7 +122,7 @@ class Kasushou(Supplier):
 
     def _check(self, request: Request) -> None:
         sign, stamp, user = (request.headers.get(name, "") for name in ("Sign", "Timestamp", "UserId"))
-        if user != self.keys["user_id"]:
+        if user != self.terms["user_id"]:
             raise RefusedError(200, "402", "用户不存在")
         if not re.fullmatch(r"[0-9]{13}", stamp) or abs(time.time() - int(stamp) / 1000) > CLOCK_SKEW_SECONDS_MAX:
             raise RefusedError(200, "405", "时间戳错误")
@@ -216,7 +216,7 @@ class Kasushou(Supplier):
         stamp = str(int((time.time() - late) * 1000))
         sign = self.sign(stamp, body)
         headers |= {"Sign": sign[::-1] if how == "wrong_signature" else sign, "Timestamp": stamp}
-        return headers | {"UserId": self.keys["user_id"]}, body
+        return headers | {"UserId": self.terms["user_id"]}, body
 
     def accepts(self, status: int, body: bytes) -> bool:
         wanted = self.traits["ack"]

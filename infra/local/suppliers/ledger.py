@@ -36,6 +36,14 @@ CREATE TABLE IF NOT EXISTS purse (only_one INTEGER PRIMARY KEY CHECK (only_one =
 CARD = "card"
 TOP_UP = "topup"
 
+# A product keeps its place in the catalogue when it changes.
+_PUT_PRODUCT = """
+INSERT INTO products VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (sku) DO UPDATE SET
+    kind = excluded.kind, name = excluded.name, cost_e6 = excluded.cost_e6, stock = excluded.stock,
+    shown = excluded.shown, fields = excluded.fields, quantity_min = excluded.quantity_min,
+    quantity_max = excluded.quantity_max, on_sale = excluded.on_sale, more = excluded.more
+"""
+
 # The life of an order here; every supplier has its own words for these.
 ACCEPTED = "accepted"
 UNKNOWN = "unknown"
@@ -194,7 +202,7 @@ class Ledger:
             if instead:
                 db.execute("DELETE FROM products")
             db.executemany(
-                "INSERT OR REPLACE INTO products VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                _PUT_PRODUCT,
                 [
                     (
                         one.sku,
