@@ -13,7 +13,8 @@ _WORDS: Final = tuple(
     for words, reason in (
         ("签名|验签|密钥错误|sign(ature)? (error|invalid|wrong)|invalid sign", Reason.BAD_SIGNATURE),
         ("白名单|IP ?(地址)?(不|未|受限)|whitelist", Reason.NOT_ALLOWED),
-        ("(商户|app_?key|app_?id|账户|用户).{0,6}(不存在|禁用|停用|冻结|无效|未授权)|invalid app", Reason.NOT_ALLOWED),
+        ("(商户|商家|app_?key|app_?id).{0,6}(不存在|禁用|停用|冻结|无效|未授权)|invalid app", Reason.NOT_ALLOWED),
+        ("(?<!充值)(账户|账号|用户).{0,3}(禁用|停用)", Reason.NOT_ALLOWED),
         ("already exists|(订单号?|编号|请求).{0,6}(已存在|重复)|重复(提交|下单|订单)", Reason.DUPLICATE),
         ("余额不足|余额不够|insufficient balance", Reason.LOW_BALANCE),
         ("库存不足|库存不够|无库存|无货|缺货|断货|售罄|out of stock", Reason.NO_STOCK),
