@@ -22,7 +22,8 @@ WEEK = 7
 HISTORY = timedelta(weeks=12)  # what was sold before says little of what will be
 STEEPEST = 0.03  # a day: what grows faster than this does not go on to do so
 _TREND_USUAL = 0.01  # how much demand is believed to grow or shrink in a day before anything was seen
-_WEEKS_BELIEVED = 2.0  # a weekday is believed to be like the others until so many of them say otherwise
+_WEEKDAYS_USUAL = 0.25  # how much weekdays are believed to differ before anything was seen
+_GLIMPSE = 0.01  # of a day in stock: less says nothing
 _LARGE = 200.0  # pieces above which a count is as good as a normal distribution
 
 
@@ -69,7 +70,7 @@ class Demand:
 def demand(history: Sequence[Sold], on: date) -> Demand:
     """What is wanted, estimated from what was sold in the twelve weeks up to and with `on`; a day in which there was
     never anything to sell says nothing."""
-    days = [one for one in history if one.in_stock > 0 and on - HISTORY < one.day <= on]
+    days = [one for one in history if one.in_stock >= _GLIMPSE and on - HISTORY < one.day <= on]
     if not days or not any(one.sold for one in days):
         return Demand(on, 0.0, 0.0, (1.0,) * WEEK, 1.0, 0)
     fit = _Fit(days, on)
@@ -82,13 +83,14 @@ def demand(history: Sequence[Sold], on: date) -> Demand:
 
 
 class _Fit:
-    """The likeliest rates by weekday and growth a day; given the growth, the rates are sums of sold over exposed."""
+    """The likeliest rates by weekday and growth a day; given the growth, a rate is what was sold over the days exposed,
+    drawn to that of all weekdays by a gamma prior."""
 
     def __init__(self, days: Sequence[Sold], on: date) -> None:
         self.days, self.on = days, on
         self.trend = 0.0
         low, high = -STEEPEST, STEEPEST
-        for _ in range(30):  # the slope falls as the trend rises: halving finds where it is 0
+        for _ in range(20):  # the slope falls as the trend rises: halving finds where it is 0
             self.trend = (low + high) / 2
             slope = sum((one.day - on).days * (one.sold - self.wanted(one)) for one in days)
             if slope - self.trend / _TREND_USUAL**2 > 0:
@@ -107,11 +109,8 @@ class _Fit:
         for one in self.days:
             exposed[one.day.weekday()] += self._exposed(one)
             sold[one.day.weekday()] += one.sold
-        mean = sum(sold) / sum(exposed)
-        self.rates = [
-            (found + _WEEKS_BELIEVED * mean) / (days + _WEEKS_BELIEVED)
-            for found, days in zip(sold, exposed, strict=True)
-        ]
+        mean, believed = sum(sold) / sum(exposed), 1 / _WEEKDAYS_USUAL**2  # pieces: a gamma prior's shape
+        self.rates = [(found + believed) / (days + believed / mean) for found, days in zip(sold, exposed, strict=True)]
 
     def wanted(self, one: Sold) -> float:
         return self.rates[one.day.weekday()] * self._exposed(one)
@@ -196,23 +195,18 @@ def most_urgent_first(advice: Iterable[Advice]) -> list[Advice]:
 
 
 def quantile(mean: float, variance: float, chance: float) -> int:
-    """The fewest pieces that are enough with this chance.
+    """How many pieces are enough with this chance, on the safe side of Poisson's and of the normal distribution.
 
-    The count is taken as negative binomial, which is Poisson where the variance is the mean: slow sellers are far from
-    normal, and are most of a shop.
+    Slow sellers are far from normal, and are most of a shop; what is less even than chance alone is far from Poisson.
     """
-    if mean <= 0:
-        return 0
+    normal = max(0, ceil(mean + NormalDist().inv_cdf(chance) * sqrt(variance) - 0.5))  # a count ends half a piece later
     if mean > _LARGE:
-        return ceil(mean + NormalDist().inv_cdf(chance) * sqrt(variance))
-    extra = max(variance - mean, 1e-6 * mean)
-    size = mean * mean / extra
-    stay, go = size * log(size / (size + mean)), log(mean / (size + mean))
-    pieces, sure = 0, exp(stay)
-    while sure < chance and pieces < 20 * _LARGE:
+        return normal
+    pieces, sure = 0, exp(-mean)
+    while sure < chance:
         pieces += 1
-        sure += exp(lgamma(pieces + size) - lgamma(size) - lgamma(pieces + 1) + stay + pieces * go)
-    return pieces
+        sure += exp(pieces * log(mean) - mean - lgamma(pieces + 1))
+    return max(pieces, normal) if chance >= 0.5 else min(pieces, normal)
 
 
 @dataclass(frozen=True)

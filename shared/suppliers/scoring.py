@@ -134,7 +134,7 @@ class Latency:
 
     def slow(self, usual: float) -> float:
         """Seconds within which 95 % are delivered, read off the steps; `usual` stands in for what was not seen yet."""
-        counts = {2.0 ** (at / 2): float(count) for at, count in enumerate(self.steps) if count}
+        counts = {sqrt(2) ** at: float(count) for at, count in enumerate(self.steps) if count}
         counts[usual] = counts.get(usual, 0.0) + _PRIOR_LATENCIES
         left, below = 0.95 * sum(counts.values()), 0.0
         for edge in sorted(counts):
