@@ -50,7 +50,7 @@ hypothesis.settings.register_profile("kaquan", deadline=None)
 hypothesis.settings.load_profile("kaquan")
 
 ROOT = Path(__file__).parents[1]
-QUEUES = ("risk-checks", "card-dispatch", "after-sales", "bulk-jobs", "vault-keeping", "relay-failures")
+QUEUES = ("risk-checks", "card-dispatch", "purchasing", "after-sales", "bulk-jobs", "vault-keeping", "relay-failures")
 SECRETS = ("PEOPLE_SECRET", "PEPPER_SECRET", "SANDBOX_SECRET")
 _OF_CREATE_TABLE = ("AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes")
 

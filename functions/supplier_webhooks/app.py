@@ -1,16 +1,32 @@
-"""HTTP: suppliers call back. None is connected yet, so every name is refused in the form that the contract promises."""
+"""HTTP: suppliers tell us that something became of an order."""
 
-from shared.kernel.http import answers, door, entry
+from chalice import Response
+
+from shared.kernel import clock
+from shared.kernel.http import Caller, answers, door, entry
+from shared.steps import supplier_callbacks
 from shared.suppliers.errors import UnknownSupplier
 
 app = door("supplier_webhooks")
 
 
 @app.route("/webhooks/suppliers/{supplier}", methods=["POST"])
-@answers(refusals=(UnknownSupplier,))
-def receive(supplier: str) -> None:  # noqa: ARG001  # the path's own parameter
-    """Take a supplier's callback."""
-    raise UnknownSupplier
+@answers(refusals=(UnknownSupplier,), own_words=True)
+def receive(supplier: str, raw: bytes, caller: Caller) -> Response:
+    """Take a supplier's callback; the answer is the one that he waits for."""
+    return _heard(supplier, raw, caller)
+
+
+@app.route("/webhooks/suppliers/{supplier}", methods=["GET"])
+@answers(refusals=(UnknownSupplier,), own_words=True)
+def receive_by_query(supplier: str, raw: bytes, caller: Caller) -> Response:
+    """Take the callback of a supplier that puts it into the query of a GET."""
+    return _heard(supplier, raw, caller)
+
+
+def _heard(supplier: str, raw: bytes, caller: Caller) -> Response:
+    ack = supplier_callbacks.receive(supplier, caller.headers, raw, clock.now())
+    return Response(ack.body, headers={"Content-Type": ack.content_type}, status_code=ack.status)
 
 
 handler = entry(app)

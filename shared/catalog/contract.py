@@ -88,7 +88,10 @@ Kept = Annotated[int, Field(ge=0, le=10_000)]  # cards: so many are moved from s
 
 
 class SetTerms(Shape):
-    """How a SKU's stock is shared out; what is left out means no limit, whatever was set before."""
+    """How a SKU's stock is shared out; what is left out means no limit, whatever was set before.
+
+    margin_percent: of its price must stay with us where it is bought from a supplier for an order.
+    """
 
     safety: Kept = 0
     low: Annotated[int, Field(ge=0, le=1_000_000)] = 0
@@ -99,6 +102,7 @@ class SetTerms(Shape):
         default_factory=dict
     )
     hidden: Annotated[list[ChannelName], Field(max_length=100)] = Field(default_factory=list)
+    margin_percent: Annotated[int, Field(ge=0, le=90)] = 0
 
 
 class TermsView(Shape):
@@ -112,5 +116,6 @@ class TermsView(Shape):
     floors: dict[str, int]
     quotas: dict[str, int]
     hidden: list[str]
+    margin_percent: int
     kept: dict[str, int]
     short: dict[str, int]

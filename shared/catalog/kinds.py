@@ -21,7 +21,8 @@ class Fulfilment(StrEnum):
     SLOT = "slot"  # a booking
 
 
-OPEN: Final = frozenset({Fulfilment.STOCK, Fulfilment.ISSUE})  # what this release delivers; the others are only shown
+OPEN: Final = frozenset({Fulfilment.STOCK, Fulfilment.ISSUE, Fulfilment.PURCHASE})
+"""What this release delivers; the others are only shown."""
 
 KINDS: Final[Mapping[str, Fulfilment]] = MappingProxyType(
     {

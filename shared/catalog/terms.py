@@ -16,6 +16,7 @@ class Terms:
     floors: channel → cards kept back for it. quotas: channel → the most it may ever take. hidden: channels that do not
     see the SKU. safety: cards nobody is sold. low: below this many available cards somebody is told. min_days: days a
     card must still be good when it is sold. hold_percent: the share of the stock that one unpaid contact may hold.
+    margin_percent: of the price must stay with us where it is bought for an order.
     """
 
     safety: int = 0
@@ -25,6 +26,7 @@ class Terms:
     floors: Mapping[str, int] = field(default_factory=dict)
     quotas: Mapping[str, int] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
+    margin_percent: int = 0
 
     @property
     def shown(self) -> bool:

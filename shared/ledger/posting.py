@@ -119,6 +119,14 @@ def lot_bought(
     )
 
 
+def paid_for_nothing(supplier: str, sku: str, costs_e6: Sequence[int], currency: str = "CNY") -> tuple[Leg, ...]:
+    """A supplier has been paid for what we cannot use, such as a code that somebody had before: our loss until he
+    takes it back."""
+    cost = sum(map(minor_from_e6, costs_e6))
+    legs = [Leg(accounts.WRITE_OFFS, cost, currency, sku), Leg(of(accounts.PAYABLE, supplier), -cost, currency)]
+    return balanced(legs) if cost else ()
+
+
 def replaced(sku: str, costs_e6: Sequence[int], currency: str = "CNY") -> tuple[Leg, ...]:
     """Cards given in place of sold ones: the buyer pays nothing more, the very cards' costs become cost of goods."""
     cost = sum(map(minor_from_e6, costs_e6))

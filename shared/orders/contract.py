@@ -96,11 +96,16 @@ class PaymentView(Shape):
 
 
 class LineView(Shape):
+    """got: pieces that a supplier has delivered so far; account: masked, of a top-up; proof: what shows it was done."""
+
     sku: str
     title: str
     quantity: int
     amount: Amount
-    state: Literal["waiting", "delivered", "failed"]
+    state: Literal["waiting", "buying", "delivered", "failed", "returned"]
+    got: int | None = None
+    account: dict[str, str] | None = None
+    proof: str | None = None
 
 
 class NoticeView(Shape):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 class Notice(StrEnum):
     REPLACED = "replaced"
     REFUNDED_RECALL = "refunded_recall"
+    NO_SUPPLY = "no_supply"
 
 
 class Sentences(NamedTuple):
@@ -27,6 +28,10 @@ NOTICES: Mapping[Notice, Sentences] = MappingProxyType(
         Notice.REFUNDED_RECALL: Sentences(
             "您购买的卡券因批次问题已被召回，款项将原路退回。",
             "Your cards were recalled with their lot; your money goes back the way it came.",
+        ),
+        Notice.NO_SUPPLY: Sentences(
+            "部分商品暂时无法供货，未交付部分的款项将原路退回。",
+            "Some of what you bought cannot be had at the moment; your money for it goes back the way it came.",
         ),
     }
 )

@@ -136,6 +136,20 @@ class Line(records.Record):
     min_days = NumberAttribute(null=True)
     aside = UnicodeAttribute(null=True)
     card_ids: ListAttribute[Any] = ListAttribute(of=UnicodeAttribute)
+    # Of what is bought for the order: the most a piece may cost us, how much has come, and of a top-up whose account.
+    most_e6 = NumberAttribute(null=True)
+    got = NumberAttribute(null=True)
+    account_mask: JSONAttribute = JSONAttribute(null=True)
+    account_sealed = BinaryAttribute(legacy_encoding=False, null=True)
+    proof = UnicodeAttribute(null=True)
+
+    @property
+    def agreed(self) -> str:
+        """What the sealed account is bound to: altered, it does not open any more."""
+        return "|".join(
+            str(part)
+            for part in (self.order_id, self.part, self.sku, int(self.quantity), int(self.unit_minor), self.currency)
+        )
 
     @property
     def amount(self) -> Money:
@@ -197,6 +211,12 @@ class Order:
     @property
     def card_ids(self) -> list[str]:
         return [str(card_id) for line in self.lines for card_id in line.card_ids]
+
+    @property
+    def held_card_ids(self) -> list[str]:
+        """The cards that are still to be delivered: what a supplier has delivered for the order is sold already."""
+        waiting = {number for number, state in self.head.lines.items() if state == LineState.WAITING}
+        return [str(card_id) for line in self.lines if line.number in waiting for card_id in line.card_ids]
 
     @property
     def left(self) -> dict[str, int]:
@@ -385,6 +405,15 @@ def add_payment(tx: records.Transaction, head: Head, payment_id: str, provider: 
         ],
         (Head.status == Status.PLACED) & (Head.version == head.version),
     )
+
+
+def take_in(tx: records.Transaction, line: Line, card_ids: Sequence[str], pieces: int, proof: str) -> None:
+    """Add what a supplier has delivered to a line that it is bought for; the part that loses is named ``line``."""
+    so_far = int(line.got or 0)
+    actions = [Line.got.set(so_far + pieces), Line.card_ids.set([*line.card_ids, *card_ids])]
+    actions += [Line.proof.set(proof)] if proof else []
+    unchanged = Line.got == so_far if line.got is not None else Line.got.does_not_exist()
+    tx.update("line", Line(line.order_id, line.part), actions, unchanged)
 
 
 def refund_parts(tx: records.Transaction, head: Head, parts: Mapping[str, int]) -> None:

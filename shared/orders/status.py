@@ -25,8 +25,10 @@ class Status(StrEnum):
 
 class LineState(StrEnum):
     WAITING = "waiting"
+    BUYING = "buying"  # a supplier is asked for it
     DELIVERED = "delivered"
-    FAILED = "failed"
+    FAILED = "failed"  # nobody has it; its money is still to go back
+    RETURNED = "returned"  # nobody had it, and its money goes back
 
 
 class Decision(StrEnum):
@@ -105,4 +107,5 @@ def status_of(facts: Facts) -> Status:
     delivered = facts.lines.count(LineState.DELIVERED)
     if delivered == 0:
         return Status.CLEARED
-    return Status.DELIVERED if delivered == len(facts.lines) else Status.PARTLY_DELIVERED
+    over = delivered + facts.lines.count(LineState.RETURNED)
+    return Status.DELIVERED if over == len(facts.lines) else Status.PARTLY_DELIVERED

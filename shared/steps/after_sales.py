@@ -19,7 +19,7 @@ from shared.ledger import records as ledger
 from shared.orders import records as orders
 from shared.orders.errors import MoreThanPaid, NotOpen, OnlyWhole
 from shared.orders.notices import Notice
-from shared.orders.records import Order
+from shared.orders.records import Line, Order
 from shared.orders.status import READABLE, LineState, Refund, Status
 from shared.payments import records as payments
 from shared.payments import registry
@@ -41,7 +41,8 @@ ATTEMPTS = 12  # lost races against other refunds of the same order
 
 GIVEN_BACK = "given_back"  # what became of money in suspense
 
-RECALLED = "recalled"  # the reason of a refund that the buyer is told about
+RECALLED, NO_SUPPLY = "recalled", "no_supply"  # the reasons of refunds that the buyer is told about
+_NOTICES = {RECALLED: Notice.REFUNDED_RECALL, NO_SUPPLY: Notice.NO_SUPPLY}
 
 REFUNDABLE = frozenset({Status.REFUSED, Status.CLEARED, Status.PARTLY_DELIVERED, Status.DELIVERED})
 
@@ -119,6 +120,16 @@ def request_part(order_id: str, wanted: RequestRefund, by: str, key: str, now: d
             continue  # somebody moved the order or gave something back: look again, decide again
         return refund_id
     raise Busy
+
+
+def request_undelivered(tx: Transaction, order: Order, parts: Mapping[str, int], reason: str, now: datetime) -> None:
+    """Give back what nobody delivers of an order that is delivered otherwise: line number → minor units; once an order.
+
+    The caller's transaction says in the order's head that it goes back.
+    """
+    refund_id = _refund_id(order.order_id, reason)
+    money = payments.received(str(order.head.paid_by))
+    _request(tx, refund_id, order, money, parts, [], reason, "system", now, of_order=False)
 
 
 def give_unknown_back(provider: str, provider_no: str, by: str, note: str, now: datetime) -> str:
@@ -292,7 +303,7 @@ def _parts(order: Order, wanted: RequestRefund, paid: Money) -> dict[str, int]:
 
 def _ending(refund_id: str, reason: str) -> dict[str, str]:
     """What an order remembers of the refund that ends it."""
-    return {"refund_id": refund_id, **({"notice": Notice.REFUNDED_RECALL} if reason == RECALLED else {})}
+    return {"refund_id": refund_id, **({"notice": _NOTICES[reason]} if reason in _NOTICES else {})}
 
 
 def _request(
@@ -337,8 +348,15 @@ def _owed(order: Order, parts: Mapping[str, int]) -> list[posting.Leg]:
     """What was delivered is taken back from sales, what was not from the buyer's deposits; stock is left alone."""
     legs: list[posting.Leg] = []
     for line in order.lines:
-        if minor := parts.get(line.number, 0):
-            sold = order.head.lines[line.number] == LineState.DELIVERED
-            amount = Money(minor, str(line.currency))
-            legs += posting.refund_requested(amount, "refunds" if sold else "deposits", [(str(line.sku), minor)])
+        minor = parts.get(line.number, 0)
+        sold = minor if order.head.lines[line.number] == LineState.DELIVERED else max(0, minor - _undelivered(line))
+        if sold:
+            legs += posting.refund_requested(Money(sold, str(line.currency)), "refunds", [(str(line.sku), sold)])
+        if minor > sold:
+            legs += posting.refund_requested(Money(minor - sold, str(line.currency)), "deposits")
     return legs
+
+
+def _undelivered(line: Line) -> int:
+    """What of a line's amount, in minor units, no delivery has turned into sales yet."""
+    return int(line.unit_minor) * (int(line.quantity) - int(line.got or 0))

@@ -1,5 +1,6 @@
 """A cleared order gets its cards: held ones are bound, issued ones made, and the books say so, in one transaction.
 
+What has to be bought is handed on to `purchasing`, so that no supplier delays what we have.
 The cards of a large order are bound in chunks before that.
 """
 
@@ -25,6 +26,7 @@ from shared.kernel.vault import LotKey, Secret
 from shared.ledger import posting
 from shared.ledger import records as ledger
 from shared.orders import records as orders
+from shared.orders.deadlines import STEP_WITHIN
 from shared.orders.records import Line, Order
 from shared.orders.status import LineState, Status
 from shared.steps import after_sales, large_orders
@@ -46,7 +48,7 @@ def dispatch(message: Mapping[str, str], now: datetime) -> None:
     order_id = message["order_id"]
     for attempt in range(ATTEMPTS):
         order = orders.order_of(order_id)
-        if order.status is not Status.CLEARED:
+        if order.status is not Status.CLEARED or LineState.WAITING not in order.head.lines.values():
             logger.info("not to be delivered", order_id=order_id, status=order.status)
             return
         cards = inventory.cards(order.card_ids) if order.card_ids else []
@@ -57,7 +59,8 @@ def dispatch(message: Mapping[str, str], now: datetime) -> None:
             costs = {str(card.card_id): int(card.cost_e6) for card in cards}
             (_deliver_in_chunks if order.head.chunks else _deliver)(order, costs, now)
         except Lost as lost:
-            if orders.head_of(order_id).status != Status.CLEARED:
+            latest = orders.head_of(order_id)
+            if latest.status != Status.CLEARED or LineState.WAITING not in latest.lines.values():
                 logger.info("delivered before", order_id=order_id, lost=lost.failed)
                 return
             if any(part.startswith("lot ") for part in lost.refused):
@@ -65,8 +68,9 @@ def dispatch(message: Mapping[str, str], now: datetime) -> None:
             elif not lost.refused:
                 time.sleep(_chance.uniform(0, 0.02 * min(attempt + 1, 10)))  # seconds: only met somebody
             continue  # a card was recalled this very moment, or another process is at work on this order: look again
-        count("Delivered")
-        logger.info("delivered", order_id=order_id)
+        if all(line.fulfilment != Fulfilment.PURCHASE for line in order.lines):
+            count("Delivered")
+        logger.info("dispatched", order_id=order_id)
         return
     raise Busy  # the order still waits: its message comes again, then a person looks
 
@@ -126,6 +130,8 @@ def _deliver(order: Order, costs: Mapping[str, int], now: datetime) -> None:
         delivered: list[posting.Line] = []
         made: list[posting.Leg] = []
         for line in order.lines:
+            if line.fulfilment == Fulfilment.PURCHASE:
+                continue
             if line.fulfilment == Fulfilment.ISSUE:
                 for _ in range(int(line.quantity)):
                     line.card_ids.append(_issue(tx, order, line, now))
@@ -145,13 +151,17 @@ def _deliver(order: Order, costs: Mapping[str, int], now: datetime) -> None:
 def _delivered(
     tx: Transaction, order: Order, made: Sequence[posting.Leg], delivered: Sequence[posting.Line], now: datetime
 ) -> None:
-    """made: legs of the codes that came into being for this order."""
+    """Lines that must be bought are bought from now on. made: legs of the codes that came into being for this order."""
+    bought = [line.fulfilment == Fulfilment.PURCHASE for line in order.lines]
     orders.move(
         tx,
         order.head,
-        lines=[LineState.DELIVERED] * len(order.lines),
-        also={"delivered_at": clock.iso(now)},
+        lines=[LineState.BUYING if buy else LineState.DELIVERED for buy in bought],
+        due_at=now + STEP_WITHIN if any(bought) else None,
+        also={} if any(bought) else {"delivered_at": clock.iso(now)},
     )
+    if all(bought):
+        return
     ledger.post(
         tx,
         "delivery",

@@ -18,20 +18,31 @@ from shared.kernel.telemetry import count, logger
 from shared.orders import records as orders
 from shared.orders.deadlines import LAST_LOOK, STEP_WITHIN, TRIES_MAX, next_look
 from shared.orders.records import Head
-from shared.orders.status import CLOSED, GIVING_BACK, NO_DEADLINE, Status
+from shared.orders.status import CLOSED, GIVING_BACK, NO_DEADLINE, LineState, Status
 from shared.payments import records as payments
 from shared.payments import registry
 from shared.payments.errors import UnknownProvider
 from shared.payments.provider import Outcome, PaymentStatus, Provider
 from shared.payments.states import RefundState
 from shared.staff import records as staff
-from shared.steps import after_sales, confirmations, order_closing, payment_received, provider_calls, risk_checks
-from shared.steps.relay import JOBS, NEXT, REFUNDS
+from shared.steps import (
+    after_sales,
+    confirmations,
+    order_closing,
+    payment_received,
+    provider_calls,
+    purchase_settling,
+    risk_checks,
+)
+from shared.steps.relay import JOBS, NEXT, PURCHASES, REFUNDS
+from shared.suppliers import purchases
 
 AT_ONCE = 300  # overdue things in one run: a minute's run stays within its time limit
 CLOSED_LONG_AGO = timedelta(days=1)  # some providers can close nothing: what still comes there comes as late money
 SIDE_BY_SIDE = 8  # questions to providers: each takes a few tenths of a second of waiting
 ENDED = CLOSED | NO_DEADLINE  # nothing is to be paid any more; the latter are overdue only with several attempts
+BUYING_AGAIN = timedelta(minutes=10)
+BUYING_TRIES = 12  # two hours of buying, then a person looks at the order, too
 LATE = timedelta(minutes=5)  # overdue by more than this means that this very step does not keep up
 
 
@@ -57,6 +68,8 @@ def run(now: datetime) -> None:
         _guarded(str(head.order_id), _order, head, told, now)
     for refund_id in payments.overdue_refunds(now, AT_ONCE):
         _guarded(refund_id, _refund, payments.refund(refund_id), now)
+    for order_id, line in purchases.overdue(now, AT_ONCE):
+        _guarded(order_id, _purchase, order_id, line)
     for job_id in jobs.overdue(now, AT_ONCE):
         _guarded(job_id, _job, job_id, now)
 
@@ -83,6 +96,10 @@ def _order(head: Head, told: Told, now: datetime) -> None:
         _unpaid(head, told, now)
     elif status in ENDED:
         _ended(head, told, now)
+    elif LineState.FAILED in head.lines.values() and purchase_settling.settle(str(head.order_id), now):
+        return
+    elif LineState.BUYING in head.lines.values():
+        _buying(head, now)
     elif status is Status.REVIEW:
         risk_checks.overdue(head, now)
     elif status in NEXT:
@@ -192,6 +209,21 @@ def _send_again(head: Head, queue: str, now: datetime) -> None:
         orders.look_again(head, now + STEP_WITHIN * 2 ** (tries - 1), tries)
     queues.send(queue, [{"order_id": str(head.order_id)}])
     count("StepSentAgain")
+
+
+def _buying(head: Head, now: datetime) -> None:
+    """Its lines go on by themselves; here only what got lost on the way to their first step is sent again."""
+    tries = int(head.tries) + 1
+    if tries > BUYING_TRIES:
+        _tell_a_person(head, now)
+    else:
+        orders.look_again(head, now + BUYING_AGAIN, tries)
+    lines = [number for number, state in head.lines.items() if state == LineState.BUYING]
+    queues.send(PURCHASES, [{"order_id": str(head.order_id), "line": number} for number in lines])
+
+
+def _purchase(order_id: str, line: str) -> None:
+    queues.send(PURCHASES, [{"order_id": order_id, "line": line}])
 
 
 def _tell_a_person(head: Head, now: datetime) -> None:

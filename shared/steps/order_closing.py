@@ -63,7 +63,7 @@ def ending(order: Order, move: Callable[[Transaction, Collection[str]], None]) -
         try:
             with Transaction() as tx:
                 move(tx, said)
-                for card_id in () if order.head.chunks else order.card_ids:
+                for card_id in () if order.head.chunks else order.held_card_ids:
                     _release(tx, card_id, order.order_id, recalled)
                 for taken in orders.limited(order.lines, str(order.head.channel)):
                     inventory.return_quota(tx, taken.of, taken.quantity)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from random import Random, SystemRandom
@@ -39,6 +39,7 @@ from shared.orders.errors import (
     NotOpen,
     PriceChanged,
     ReferenceReused,
+    TooManyCards,
     TooManyPayments,
     WeakReference,
 )
@@ -50,8 +51,7 @@ from shared.payments.errors import NoPayer
 from shared.payments.kinds import METHODS
 from shared.payments.provider import Provider
 from shared.risk.errors import HoldLimit
-from shared.risk.holds import Caps
-from shared.steps import hold_limits, large_orders, order_closing, quoting
+from shared.steps import bought_lines, hold_limits, large_orders, order_closing, quoting
 from shared.steps.order_views import amount_of, order_view, payment_view, placed_view
 
 REFERENCE_MIN = 22  # characters: 128 bits in base 64
@@ -74,7 +74,7 @@ def quote(wanted: QuoteRequest, now: datetime) -> QuoteView:
                 quantity=line.quantity,
                 unit_price=amount_of(line.unit_price),
                 amount=amount_of(line.amount),
-                available=_available(skus[line.sku], line.quantity, quoted.channel, today),
+                available=_available(skus[line.sku], line.quantity, quoted.channel, today, now),
             )
             for line in quoted.lines
         ],
@@ -184,23 +184,27 @@ def _place_new(
     lines = [
         _new_line(order_id, number, line, skus[line.sku], quoted.channel) for number, line in enumerate(quoted.lines, 1)
     ]
-    stocked = [line for line in lines if line.fulfilment == Fulfilment.STOCK]
-    hold = hold_limits.taken(head, lines)
+    for line, asked in zip(lines, wanted.lines, strict=True):
+        if line.fulfilment == Fulfilment.PURCHASE:
+            bought_lines.to_be_bought(line, skus[str(line.sku)], asked.account or {}, now)
     large = quoting.is_large(lines)
     if large:
+        if any(line.fulfilment == Fulfilment.PURCHASE for line in lines):
+            raise TooManyCards(limit=bought_lines.PIECES_MAX)
         head.status, head.payments, head.ref = Status.HOLDING, [], str(ref.order_id)
         head.due_at = clock.iso(now + large_orders.HOLD_WITHIN)
         head.chunks = sum(len(large_orders.chunks_of(line)) for line in lines)
 
     today = clock.shanghai_day(now)
-    needs, passed_over = [quoting.need(line, today) for line in stocked], frozenset[str]()
-    allowed: Mapping[str, Caps] = {}
+    passed_over = frozenset[str]()
+    hold, allowed = hold_limits.taken(head, lines), None
     for attempt in range(ATTEMPTS):
-        picked = inventory.pick_all(needs, _chance, passed_over)
-        if attempt == 0:
+        picked = _pick(lines, skus, passed_over, large, today, now)
+        for line in lines:
+            line.card_ids = [] if large else picked.get(line.number, [])
+        if allowed is None or hold_limits.taken(head, lines) != hold:
+            hold = hold_limits.taken(head, lines)
             allowed = hold_limits.allowed(hold, skus)
-        for line, card_ids in zip(stocked, picked, strict=True):
-            line.card_ids = [] if large else card_ids
         try:
             with Transaction() as tx:
                 orders.place(tx, head, lines, ref)
@@ -242,6 +246,32 @@ def _place_new(
     placed.provider, placed.subject, placed.expires_at = provider.code, subject, head.expires_at
     placed.method = wanted.payment_method
     return placed_view(head, placed, caller, wanted, now)
+
+
+def _pick(
+    lines: Sequence[orders.Line],
+    skus: Mapping[str, Sku],
+    passed_over: frozenset[str],
+    large: bool,
+    today: date,
+    now: datetime,
+) -> dict[str, list[str]]:
+    """Cards for the lines that come from stock, by their numbers; what the shelf has not becomes a line to be bought.
+
+    OutOfStock where nobody sells it either, and always for a large order.
+    """
+    while True:
+        stocked = [line for line in lines if line.fulfilment == Fulfilment.STOCK]
+        try:
+            picked = inventory.pick_all([quoting.need(line, today) for line in stocked], _chance, passed_over)
+        except OutOfStock as out:
+            if large:
+                raise
+            for line in stocked:
+                if line.sku == out.facts["sku"]:
+                    bought_lines.to_be_bought(line, skus[str(line.sku)], {}, now)
+        else:
+            return {line.number: card_ids for line, card_ids in zip(stocked, picked, strict=True)}
 
 
 def _complete(order_id: str, caller: Caller, wanted: PlaceOrder, now: datetime) -> PlacedOrder:
@@ -360,13 +390,15 @@ def _new_line(order_id: str, number: int, line: QuotedLine, sku: Sku, channel: s
     )
 
 
-def _available(sku: Sku, quantity: int, channel: str, today: date) -> bool:
+def _available(sku: Sku, quantity: int, channel: str, today: date, now: datetime) -> bool:
     if sku.fulfilment == Fulfilment.ISSUE:
         return True
+    if sku.fulfilment == Fulfilment.PURCHASE:
+        return bought_lines.can_be_bought(sku, quantity, now)
     try:
         inventory.pick(Need(sku.sku, quantity, sku.shards, sku.terms.good_on(today), sku.terms.aside(channel)), _chance)
     except OutOfStock:
-        return False
+        return bought_lines.can_be_bought(sku, quantity, now)
     return True
 
 

@@ -40,6 +40,9 @@ def order_view(order: orders.Order) -> OrderView:
                 quantity=int(line.quantity),
                 amount=amount_of(line.amount),
                 state=head.lines[line.number],
+                got=None if line.got is None else int(line.got),
+                account=line.account_mask,
+                proof=line.proof,
             )
             for line in order.lines
         ],

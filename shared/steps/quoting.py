@@ -60,7 +60,9 @@ def need(line: orders.Line, today: date) -> Need:
 def is_large(lines: Sequence[orders.Line]) -> bool:
     """Whether an order is too much for the one transaction that places it, or for the one that delivers it."""
     # A code that we make ourselves is written with its fingerprints, of which it has two while a pepper is changed.
-    pieces = sum(int(line.quantity) * (3 if line.fulfilment == Fulfilment.ISSUE else 1) for line in lines)
+    # What is bought comes later, piece by piece.
+    weights = {Fulfilment.ISSUE: 3, Fulfilment.PURCHASE: 0}
+    pieces = sum(int(line.quantity) * weights.get(Fulfilment(line.fulfilment), 1) for line in lines)
     # Each line is written, too, and each count of what a channel may take.
     return pieces + len(lines) + sum(1 for line in lines if line.channel_quota is not None) > orders.PIECES_MAX
 

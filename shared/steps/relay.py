@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from shared.jobs.states import WORKED_ON, JobKind, JobState
 from shared.kernel import queues
 from shared.kernel.events import keys_of
 from shared.kernel.telemetry import count, logger
-from shared.orders.status import Status
+from shared.orders.status import LineState, Status
 from shared.payments.states import RefundState
 
 NEXT: Mapping[str, str] = {
@@ -21,6 +22,8 @@ NEXT: Mapping[str, str] = {
 """What each status waits for; a status that is not here waits for a person, for time, or for nothing."""
 
 REFUNDS = "after-sales"
+
+PURCHASES = "purchasing"
 
 JOBS: Mapping[str, str] = {
     JobKind.CARDS: "bulk-jobs",
@@ -43,8 +46,8 @@ def forward(stream_records: Iterable[Mapping[str, Any]]) -> None:
     outgoing: dict[str, list[dict[str, str]]] = defaultdict(list)
     for record in stream_records:
         try:
-            if step := _next(record):
-                outgoing[step[0]].append(step[1])
+            for queue, message in _next(record):
+                outgoing[queue].append(message)
         except (KeyError, TypeError, ValueError):
             logger.error("a stream record cannot be read", event_id=str(record.get("eventID")))
             count("RelayUnreadable")
@@ -53,21 +56,34 @@ def forward(stream_records: Iterable[Mapping[str, Any]]) -> None:
         queues.send(queue, messages)
 
 
-def _next(record: Mapping[str, Any]) -> tuple[str, dict[str, str]] | None:
+def _next(record: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
     if record["eventName"] == "REMOVE":
-        return None
+        return []
     new, old = record["dynamodb"]["NewImage"], record["dynamodb"].get("OldImage") or {}
     if "job_id" in new:
         if new["part"]["S"] != "head":
-            return None
+            return []
         moved = new["state"]["S"] != (old.get("state") or {}).get("S")
         wanted = moved and JobState(new["state"]["S"]) in WORKED_ON and new["kind"]["S"] != JobKind.CONFIRMATION
-        return (JOBS[new["kind"]["S"]], {"job_id": new["job_id"]["S"]}) if wanted else None
+        return [(JOBS[new["kind"]["S"]], {"job_id": new["job_id"]["S"]})] if wanted else []
     if new.get("part", {}).get("S") == "head":
         status = new["status"]["S"]
         changed = old.get("status", {}).get("S") != Status(status)
-        return (NEXT[status], {"order_id": new["order_id"]["S"]}) if changed and status in NEXT else None
+        about = {"order_id": new["order_id"]["S"]}
+        step = [(NEXT[status], about)] if changed and status in NEXT else []
+        before = json.loads(old["lines"]["S"]) if old else {}
+        return step + [
+            (PURCHASES, {**about, "line": number})
+            for number, state in json.loads(new["lines"]["S"]).items()
+            if state == LineState.BUYING and before.get(number) != state
+        ]
+    if new.get("hinted", {}).get("S") == "yes":
+        if new["hinted_at"] == old.get("hinted_at"):
+            return []
+        line, _, attempt = new["part"]["S"].partition("#")
+        about = {"order_id": new["order_id"]["S"], "line": str(int(line)), "hint": str(int(attempt))}
+        return [(PURCHASES, about)]
     if new.get("id", {}).get("S", "").startswith("ref_") and not old:
         RefundState(new["state"]["S"])
-        return REFUNDS, {"refund_id": new["id"]["S"]}
-    return None
+        return [(REFUNDS, {"refund_id": new["id"]["S"]})]
+    return []

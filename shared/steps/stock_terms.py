@@ -98,6 +98,7 @@ def _terms(wanted: SetTerms, before: Terms) -> Terms:
         floors={**emptied, **wanted.floors},
         quotas=dict(wanted.quotas),
         hidden=tuple(sorted(set(wanted.hidden))),
+        margin_percent=wanted.margin_percent,
     )
 
 
@@ -189,6 +190,7 @@ def _view(sku: Sku, aside: Aside) -> TermsView:
         floors={channel: floor for channel, floor in terms.floors.items() if floor},
         quotas=dict(terms.quotas),
         hidden=list(terms.hidden),
+        margin_percent=terms.margin_percent,
         kept={name: count for name, count in aside.kept.items() if count},
         short={name: count for name, count in aside.short.items() if count},
     )

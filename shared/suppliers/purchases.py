@@ -76,6 +76,8 @@ class Attempt(records.Record):
     created_at = UnicodeAttribute()
     sent_at = UnicodeAttribute(null=True)
     ended_at = UnicodeAttribute(null=True)
+    hinted = UnicodeAttribute(null=True)  # ``yes`` until somebody has looked: the outbox sends these on
+    hinted_at = UnicodeAttribute(null=True)
     due = UnicodeAttribute(null=True)
     due_at = UnicodeAttribute(null=True)
     by_due = Due()
@@ -208,6 +210,20 @@ def look_again(attempt: Attempt, due_at: datetime) -> None:
     )
 
 
+def hint(attempt: Attempt, now: datetime) -> None:
+    """The supplier spoke of it, or a person decided about it: whoever is to look is told by the outbox."""
+    Attempt(attempt.order_id, attempt.part).update(
+        [Attempt.hinted.set("yes"), Attempt.hinted_at.set(clock.iso(now))], Attempt.order_id.exists()
+    )
+
+
+def rest(attempt: Attempt, again: datetime | None) -> None:
+    """Of one that was given up: when to look back at it once more, or never; raises Lost."""
+    actions = [Attempt.due_at.set(clock.iso(again))] if again else [Attempt.due.remove(), Attempt.due_at.remove()]
+    unmoved = (Attempt.version == attempt.version) & (Attempt.state == attempt.state)
+    records.update(Attempt(attempt.order_id, attempt.part), actions, unmoved, "attempt")
+
+
 def name(supplier: str, upstream_no: str, attempt: Attempt) -> None:
     """Remember which attempt a supplier's own number names; the first one it named stays."""
     try:
@@ -242,7 +258,7 @@ def _move(
     values = {"state": state, **also}
     actions = [getattr(Attempt, key).set(value) for key, value in values.items() if value is not None]
     actions += [getattr(Attempt, key).remove() for key, value in values.items() if value is None]
-    actions.append(Attempt.version.add(1))
+    actions += [Attempt.version.add(1), Attempt.hinted.remove()]
     if due_at is None:
         actions += [Attempt.due.remove(), Attempt.due_at.remove(), Attempt.ended_at.set(clock.iso(now))]
     else:

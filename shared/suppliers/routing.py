@@ -35,6 +35,7 @@ class LeftOut(StrEnum):
     NO_BALANCE = "no_balance"
     SHUT = "shut"  # its breaker
     TIER = "tier"
+    DOUBTFUL = "doubtful"  # too cheap to be honest, and nobody has vouched for it by pinning it
     TRIED = "tried"
     FIELDS = "fields"  # it wants to know what our SKU does not ask
 
@@ -59,6 +60,7 @@ class Candidate:
     fresh: bool = True
     on_sale: bool = True
     fillable: bool = True
+    doubtful: bool = False
     balance_e6: int | None = None
     gate: Gate = Gate.OPEN
     tier: str = "B"
@@ -146,6 +148,7 @@ def _unfit(one: Candidate, wanted: Wanted) -> LeftOut | None:
         LeftOut.OFF_SHELF: one.on_sale,
         LeftOut.STALE: one.fresh,
         LeftOut.FIELDS: one.fillable,
+        LeftOut.DOUBTFUL: not one.doubtful or one.pin is not None,
         LeftOut.NO_STOCK: one.stock != 0,
         LeftOut.QUANTITY: 0 < one.least <= pieces,
         LeftOut.TOO_DEAR: one.landed_e6 <= wanted.most_e6,

@@ -1,0 +1,447 @@
+"""Buys what a paid order needs from suppliers, one line at a time, and asks what became of it; never twice.
+
+A line has one open attempt at most. It is written down as sent before the supplier hears of it: whoever comes after a
+death asks, and buys again only when it is sure that nothing was bought. Callbacks are reasons to ask, not more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from random import SystemRandom
+from typing import Any, NoReturn
+
+from cryptography.exceptions import InvalidTag
+
+from shared.catalog import records as catalog
+from shared.catalog.sku import Sku
+from shared.kernel import clock, people, queues, settings
+from shared.kernel.records import Lost, Transaction
+from shared.kernel.telemetry import count, logger
+from shared.orders import records as orders
+from shared.orders.records import Line, Order
+from shared.orders.status import LineState
+from shared.staff import records as staff
+from shared.steps import purchase_received, purchase_settling, supply
+from shared.steps.relay import PURCHASES
+from shared.suppliers import accounts, attempts, balances, prices, pulses, purchases, registry
+from shared.suppliers.accounts import Head
+from shared.suppliers.attempts import AttemptState
+from shared.suppliers.errors import UnknownSupplier
+from shared.suppliers.offers import Offer
+from shared.suppliers.purchases import Attempt
+from shared.suppliers.routing import Choice, Decision, LeftOut, Wanted
+from shared.suppliers.supplier import Answer, Outcome, Purchase, Reason, Repeat, Supplier
+
+MOVES_MAX = 40  # of one line in one message: twelve attempts of three moves
+HOPS_MAX = 8  # a message that a function sends to its own queue is cut after some sixteen rounds
+DELAY_MAX = timedelta(minutes=15)  # of a message
+CALL_WITHIN = timedelta(seconds=30)  # a slot is free again after that, should its process die
+SLOT_AGAIN = timedelta(seconds=2)
+SHUT_AGAIN = timedelta(seconds=30)  # a supplier who fails is tried so often
+SHUT_FOR = timedelta(minutes=10)  # so long a line waits for one who fails now; then its money goes back
+UNDECIDED = timedelta(days=1)  # what only a person can find out is named to him again after that
+EARLY = timedelta(seconds=1)  # clocks differ by less
+
+_chance = SystemRandom()
+
+_Wait = timedelta | None
+"""When the line is looked at again; None where nothing is waited for by message."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    order: Order
+    line: Line
+    sku: Sku
+    ticking: clock.Ticking
+
+    @property
+    def order_id(self) -> str:
+        return self.order.order_id
+
+    @property
+    def buying(self) -> bool:
+        in_time = self.order.status in purchase_received.BUYING_IN
+        return in_time and self.order.head.lines[self.line.number] == LineState.BUYING
+
+
+class _Again(Exception):
+    """The line has moved: look at it anew at once."""
+
+
+def work(message: Mapping[str, str], now: datetime) -> None:
+    """Take one line as far as it goes now. message: order_id, line, hops; hint: the attempt a supplier spoke of."""
+    order_id, number, hint = message["order_id"], message["line"], message.get("hint", "")
+    hops, ticking = int(message.get("hops", "0")), clock.since(now)
+    for _ in range(MOVES_MAX):
+        order = orders.outline_of(order_id)
+        line = next(one for one in order.lines if one.number == number)
+        sku = catalog.skus([str(line.sku)]).get(str(line.sku))
+        if sku is None:
+            logger.error("a SKU that is bought for an order is gone", order_id=order_id, sku=str(line.sku))
+            return
+        try:
+            wait = _advance(_Work(order, line, sku, ticking), hint, ticking())
+        except (_Again, Lost):
+            hint = ""
+            continue
+        if wait is not None and wait < DELAY_MAX and hops < HOPS_MAX:
+            again = {"order_id": order_id, "line": number, "hops": str(hops + 1)}
+            queues.send(PURCHASES, [again], delay=wait)
+        return
+    logger.warning("a line moves without end", order_id=order_id, line=number)
+
+
+def _advance(at: _Work, hint: str, now: datetime) -> _Wait:
+    known = purchases.of_line(at.order_id, at.line.number)
+    for late in known:
+        if late.now_state is AttemptState.FAILED and late.sent_at and (_is_due(late, now) or hint == str(late.attempt)):
+            _look_back(at, late, now)
+    open_ = next((one for one in known if one.now_state in attempts.OPEN), None)
+    if open_ is None:
+        return _begin(at, known, now) if at.buying else None
+    hinted = hint == str(open_.attempt) and open_.now_state in {AttemptState.UNKNOWN, AttemptState.ACCEPTED}
+    if not (_is_due(open_, now) or hinted):
+        return None
+    if open_.now_state is AttemptState.HELD:
+        _fail(at, open_, Reason.ABOVE_CEILING, now)
+    if open_.now_state is AttemptState.CREATED:
+        if not at.buying:
+            _fail(at, open_, Reason.NONE, now)
+        return _buy(at, open_, now)
+    return _ask(at, open_, now)
+
+
+# --- begin -----------------------------------------------------------------------------------------------------------
+
+
+def _begin(at: _Work, known: list[Attempt], now: datetime) -> _Wait:
+    """Decide of whom to buy what is still missing."""
+    line, missing = at.line, int(at.line.quantity) - int(at.line.got or 0)
+    tried = frozenset(str(one.supplier) for one in known if one.supplier and not int(one.delivered))
+    most_e6 = int(known[-1].most_e6) if known else int(line.most_e6)
+    decision = supply.look(at.sku, Wanted(missing, most_e6, tried), now).decision
+    if len(known) < attempts.ATTEMPTS_MAX:
+        for choice in decision.choices:
+            if choice.probe and not pulses.probe(choice.supplier, at.sku.sku, now):
+                continue
+            _insert(at, known, choice, most_e6, decision, now)
+            raise _Again
+        asked = any(not one.supplier and int(one.most_e6) == most_e6 for one in known)
+        if decision.only_too_dear and not asked:
+            _hold(at, known, missing, most_e6, decision, now)
+            return None
+        waited = now - clock.parse(str(known[0].created_at if known else at.order.head.placed_at))
+        if waited < SHUT_FOR and any(why is LeftOut.SHUT for _, _, why in decision.left_out):
+            return SHUT_AGAIN
+    logger.warning("nobody sells it", order_id=at.order_id, sku=at.sku.sku, left_out=_reasons(decision.left_out))
+    count("NobodySells")
+    purchase_settling.give_up(at.order_id, line.number, now)
+    return None
+
+
+def _insert(at: _Work, known: list[Attempt], choice: Choice, most_e6: int, decision: Decision, now: datetime) -> None:
+    attempt = purchases.new(
+        at.order_id,
+        at.line.number,
+        len(known) + 1,
+        AttemptState.CREATED,
+        at.sku.sku,
+        "topup" if at.sku.account_fields else "cards",
+        choice.quantity,
+        most_e6,
+        now,
+        now,
+        supplier=choice.supplier,
+        product=choice.product,
+        landed_e6=choice.landed_e6,
+        **_why(decision),
+    )
+    with Transaction() as tx:
+        purchases.insert(tx, attempt)
+
+
+def _hold(at: _Work, known: list[Attempt], missing: int, most_e6: int, decision: Decision, now: datetime) -> None:
+    """Somebody sells it, but above what it may cost: a person decides."""
+    attempt = purchases.new(
+        at.order_id,
+        at.line.number,
+        len(known) + 1,
+        AttemptState.HELD,
+        at.sku.sku,
+        "topup" if at.sku.account_fields else "cards",
+        missing,
+        most_e6,
+        now + attempts.HELD_FOR,
+        now,
+        **_why(decision),
+    )
+    with Transaction() as tx:
+        purchases.insert(tx, attempt)
+        staff.open_task(tx, "price_jump", _about(attempt), at.order_id, now)
+    count("TaskOpened")
+
+
+# --- buy -------------------------------------------------------------------------------------------------------------
+
+
+def _buy(at: _Work, attempt: Attempt, now: datetime) -> _Wait:
+    head = accounts.head_of(str(attempt.supplier))
+    if not head.may_supply(at.sku.brand, clock.shanghai_day(now).isoformat()):
+        _fail(at, attempt, Reason.NOT_ALLOWED, now)
+    try:
+        supplier = registry.supplier(str(attempt.supplier))
+        purchase = _purchase(at, attempt, head, _offer(attempt))
+    except (UnknownSupplier, Offer.DoesNotExist):
+        _fail(at, attempt, Reason.OFF_SHELF, now)
+    except InvalidTag:
+        # The account, the amount or what it was agreed for has been altered since the order was placed.
+        _stuck(at, attempt, "purchase_altered", now)
+        return None
+    slot = pulses.take(supplier.code, supplier.traits.slots, now + CALL_WITHIN, now, _chance)
+    if slot is None:
+        return SLOT_AGAIN
+    # Whoever finds it sent and overdue finds it after a death, not beside us.
+    sent = purchases.move_alone(attempt, AttemptState.SENT, now, now + CALL_WITHIN, sent_at=clock.iso(now))
+    answer = _call(supplier, slot, at.ticking, lambda: supplier.place(purchase, clock.now()))
+    return _placed(at, sent, answer, supplier, at.ticking())
+
+
+def _placed(at: _Work, sent: Attempt, answer: Answer, supplier: Supplier, now: datetime) -> _Wait:
+    """What becomes of an attempt by the answer to sending it."""
+    if answer.outcome is Outcome.RETRY:
+        sends = int(sent.sends)
+        if sends >= len(attempts.SEND_AGAIN):
+            _fail(at, sent, answer.reason, now, answer)
+        wait = attempts.SEND_AGAIN[sends]
+        said = purchases.told(sent, "place", answer, now)
+        purchases.move_alone(sent, AttemptState.CREATED, now, now + wait, sends=sends + 1, said=said)
+        return wait
+    if answer.outcome is Outcome.REFUSED:
+        _stop(str(sent.supplier), answer.reason, now)
+        _fail(at, sent, answer.reason, now, answer)
+    if answer.outcome is Outcome.FAILED:
+        if answer.reason is Reason.LOW_BALANCE:
+            _empty(str(sent.supplier), now)
+        _fail(at, sent, answer.reason, now, answer)
+    return _told(at, sent, answer, supplier, "place", now)
+
+
+# --- ask -------------------------------------------------------------------------------------------------------------
+
+
+def _ask(at: _Work, attempt: Attempt, now: datetime) -> _Wait:
+    """Ask what became of an attempt that the supplier may have."""
+    try:
+        supplier = registry.supplier(str(attempt.supplier))
+    except UnknownSupplier:
+        _stuck(at, attempt, "purchase_unknown", now)
+        return None
+    if not attempts.may_ask(supplier.traits, str(attempt.upstream_no or "")):
+        return _undecided(at, attempt, now)
+    slot = pulses.take(supplier.code, supplier.traits.slots, now + CALL_WITHIN, now, _chance)
+    if slot is None:
+        return SLOT_AGAIN
+    answer = _call(supplier, slot, at.ticking, lambda: _asked(at, attempt, supplier))
+    now = at.ticking()
+    if answer.outcome is Outcome.FAILED:
+        _fail(at, attempt, answer.reason, now, answer)
+    if answer.outcome is Outcome.ABSENT:
+        return _absent(at, attempt, answer, now)
+    if answer.outcome is Outcome.REFUSED:
+        _stop(str(attempt.supplier), answer.reason, now)
+    return _told(at, attempt, answer, supplier, "ask", now)
+
+
+def _asked(at: _Work, attempt: Attempt, supplier: Supplier) -> Answer:
+    """By his number, by ours, or, where he answers a repeated order with the first one, by sending it again."""
+    upstream_no, traits = str(attempt.upstream_no or ""), supplier.traits
+    if upstream_no or traits.asks_by_ours:
+        return supplier.ask(str(attempt.number), upstream_no, clock.now())
+    assert traits.repeat is Repeat.REPLAYS  # noqa: S101  # may_ask has said so
+    head = accounts.head_of(str(attempt.supplier))
+    answer = supplier.place(_purchase(at, attempt, head, _offer(attempt)), clock.now())
+    # What is refused now was not there a moment ago, and the first request may still be on its way.
+    unsure = {Outcome.FAILED: Outcome.ABSENT, Outcome.RETRY: Outcome.UNKNOWN}
+    return replace(answer, outcome=unsure.get(answer.outcome, answer.outcome))
+
+
+def _absent(at: _Work, attempt: Attempt, answer: Answer, now: datetime) -> _Wait:
+    """He knows no such order. Told twice, some minutes apart, that is believed; yet he is asked once more later."""
+    first = clock.parse(str(attempt.absent_at)) if attempt.absent_at else None
+    if attempts.is_absent(first, now):
+        _fail(at, attempt, Reason.NONE, now, answer, look_back=now + attempts.LOOK_BACK)
+    wait = attempts.ABSENT_APART
+    purchases.move_alone(
+        attempt,
+        AttemptState.UNKNOWN,
+        now,
+        now + wait,
+        asks=int(attempt.asks) + 1,
+        absent_at=str(attempt.absent_at or clock.iso(now)),
+        said=purchases.told(attempt, "ask", answer, now),
+    )
+    return wait
+
+
+def _told(at: _Work, attempt: Attempt, answer: Answer, supplier: Supplier, what: str, now: datetime) -> _Wait:
+    """Delivered, on its way, or unknown."""
+    if answer.upstream_no and not attempt.upstream_no:
+        purchases.name(str(attempt.supplier), answer.upstream_no, attempt)
+    if answer.outcome is Outcome.DELIVERED:
+        _take_in(at, attempt, answer, now)
+        raise _Again
+    accepted = answer.outcome is Outcome.ACCEPTED
+    if not accepted and attempt.now_state is AttemptState.SENT:
+        pulses.tell(str(attempt.supplier), at.sku.sku, False, 0, now)
+    # Once it was accepted, silence does not make it unknown again.
+    state = AttemptState.ACCEPTED if accepted or attempt.now_state is AttemptState.ACCEPTED else AttemptState.UNKNOWN
+    upstream_no = answer.upstream_no or attempt.upstream_no
+    asks = int(attempt.asks) + (what == "ask")
+    wait = attempts.ask_after(asks, clock.parse(str(attempt.sent_at)), now)
+    if not attempts.may_ask(supplier.traits, str(upstream_no or "")):
+        wait = None
+    moved = purchases.move_alone(
+        attempt,
+        state,
+        now,
+        now + (wait or timedelta(0)),
+        asks=asks,
+        upstream_no=upstream_no,
+        absent_at=None,
+        reason=answer.reason,
+        said=purchases.told(attempt, what, answer, now),
+    )
+    return wait if wait is not None else _undecided(at, moved, now)
+
+
+def _look_back(at: _Work, attempt: Attempt, now: datetime) -> None:
+    """An attempt that was given up may have been delivered after all: what came is ours."""
+    with suppress(UnknownSupplier, Lost):
+        supplier = registry.supplier(str(attempt.supplier))
+        answer = Answer(Outcome.UNKNOWN)
+        if attempts.may_ask(supplier.traits, str(attempt.upstream_no or "")) and (
+            attempt.upstream_no or supplier.traits.asks_by_ours
+        ):
+            answer = supplier.ask(str(attempt.number), str(attempt.upstream_no or ""), now)
+        if answer.outcome is Outcome.DELIVERED:
+            _take_in(at, attempt, answer, now)
+            return
+        again = now + attempts.LOOK_BACK if answer.outcome in {Outcome.ACCEPTED, Outcome.UNKNOWN} else None
+        if again and now - clock.parse(str(attempt.sent_at)) > attempts.ASK_FOR:
+            again = None
+        purchases.rest(attempt, again)
+
+
+def _undecided(at: _Work, attempt: Attempt, now: datetime) -> _Wait:
+    """Nobody but a person can find out; he is told, and told again."""
+    _stuck(at, attempt, "purchase_unknown", now)
+    return None
+
+
+# --- ends ------------------------------------------------------------------------------------------------------------
+
+
+def _take_in(at: _Work, attempt: Attempt, answer: Answer, now: datetime) -> None:
+    pieces = len(answer.goods) or answer.delivered
+    landed_e6 = int(attempt.landed_e6) * pieces
+    if answer.cost_e6 is not None:
+        landed_e6 = prices.landed_e6(answer.cost_e6, int(accounts.head_of(str(attempt.supplier)).rate_e6))
+    purchase_received.take_in(attempt, answer, at.sku.shards, landed_e6, now)
+
+
+def _fail(
+    at: _Work,
+    attempt: Attempt,
+    reason: Reason,
+    now: datetime,
+    answer: Answer | None = None,
+    look_back: datetime | None = None,
+) -> NoReturn:
+    """This attempt brings nothing: the line looks for another supplier. Always raises _Again, or Lost."""
+    said = purchases.told(attempt, "failed", answer, now) if answer else attempt.said
+    purchases.move_alone(attempt, AttemptState.FAILED, now, look_back, reason=reason, said=said)
+    if attempt.supplier and answer and reason not in attempts.HARMLESS:
+        pulses.tell(str(attempt.supplier), at.sku.sku, False, 0, now)
+    logger.info("attempt failed", order_id=at.order_id, part=str(attempt.part), reason=reason)
+    raise _Again
+
+
+def _stuck(at: _Work, attempt: Attempt, kind: str, now: datetime) -> None:
+    purchases.look_again(attempt, now + UNDECIDED)
+    with suppress(Lost), Transaction() as tx:  # it may be open since yesterday
+        staff.open_task(tx, kind, _about(attempt), at.order_id, now)
+    count("TaskOpened")
+
+
+def _stop(supplier: str, why: str, now: datetime) -> None:
+    """He refuses us, not the order: nobody's order goes to him until a person has looked."""
+    with suppress(Lost), Transaction() as tx:
+        staff.open_task(tx, "supplier_stopped", supplier, "-", now)
+    if accounts.stop(supplier, why):
+        logger.error("supplier stopped", supplier=supplier, why=why)
+        count("SupplierStopped")
+
+
+def _empty(supplier: str, now: datetime) -> None:
+    """Our money with him is used up, whatever he said of it last: he is left alone until his balance is read again."""
+    balances.show(supplier, 0, now)
+    with suppress(Lost), Transaction() as tx:
+        staff.open_task(tx, "supplier_balance_low", supplier, "-", now)
+
+
+# --- parts -----------------------------------------------------------------------------------------------------------
+
+
+def _call(supplier: Supplier, slot: int, ticking: clock.Ticking, call: Callable[[], Answer]) -> Answer:
+    """Call in a slot; the time at the wire is the real one, whatever the time of this run."""
+    traits, began = supplier.traits, ticking()
+    try:
+        return call()
+    finally:
+        # So many slots, each used no more often than this, keep within the supplier's rate.
+        free_at = max(ticking(), began + timedelta(seconds=traits.slots / traits.rate))
+        pulses.give_back(supplier.code, slot, free_at)
+
+
+def _purchase(at: _Work, attempt: Attempt, head: Head, offer: Offer) -> Purchase:
+    """What the supplier is asked for; InvalidTag if the account is not the one that the buyer gave."""
+    account: dict[str, str] = {}
+    if at.line.account_sealed:
+        given = json.loads(people.unseal(bytes(at.line.account_sealed), at.line.agreed))
+        account = {theirs: given[ours] for theirs, ours in (offer.fills or {}).items() if ours in given}
+    return Purchase(
+        number=str(attempt.number),
+        product=str(attempt.product),
+        quantity=int(attempt.quantity),
+        most_e6=int(attempt.most_e6) * 1_000_000 // int(head.rate_e6),
+        callback_url=f"{settings.optional('PUBLIC_URL', '')}/webhooks/suppliers/{head.code}",
+        account=account,
+    )
+
+
+def _offer(attempt: Attempt) -> Offer:
+    return Offer.get(str(attempt.supplier), str(attempt.product), consistent_read=True)
+
+
+def _is_due(attempt: Attempt, now: datetime) -> bool:
+    return bool(attempt.due_at) and str(attempt.due_at) <= clock.iso(now + EARLY)
+
+
+def _about(attempt: Attempt) -> str:
+    return str(attempt.number)
+
+
+def _why(decision: Decision) -> dict[str, Any]:
+    return {
+        "choices": [one._asdict() for one in decision.choices],
+        "left_out": _reasons(decision.left_out),
+    }
+
+
+def _reasons(left_out: Iterable[tuple[str, str, LeftOut]]) -> list[list[str]]:
+    return [[supplier, product, str(why)] for supplier, product, why in left_out]

@@ -1,0 +1,40 @@
+"""A supplier calls back: a reason to ask him what became of an order, and never more than that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from shared.kernel.errors import NotFound
+from shared.kernel.telemetry import count, logger
+from shared.suppliers import attempts, purchases, registry
+from shared.suppliers.errors import BadCallback
+from shared.suppliers.purchases import Attempt
+from shared.suppliers.supplier import Ack, News
+
+
+def receive(code: str, headers: Mapping[str, str], raw: bytes, now: datetime) -> Ack:
+    """Remember that he spoke of an order of his, and say so in his own words; makes no call. UnknownSupplier."""
+    supplier = registry.supplier(code)
+    try:
+        news = supplier.parse_callback(headers, raw, now)
+    except BadCallback:
+        count("BadCallback")
+        logger.warning("a callback failed verification", supplier=code)
+        return supplier.ack(ok=False)
+    attempt = _meant(code, news)
+    if attempt is None:
+        logger.info("a callback about nothing of ours", supplier=code)
+    else:
+        purchases.hint(attempt, now)
+        logger.info("called back", supplier=code, order_id=str(attempt.order_id), part=str(attempt.part))
+    return supplier.ack(ok=True)
+
+
+def _meant(code: str, news: News) -> Attempt | None:
+    named = attempts.named_by(news.number) if news.number else purchases.named(code, news.upstream_no)
+    try:
+        attempt = purchases.attempt_of(*named) if named else None
+    except NotFound:
+        return None
+    return attempt if attempt and attempt.supplier == code else None

@@ -1,0 +1,103 @@
+"""Who could sell us a SKU now, at what price, and whether a line can be bought at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.catalog.sku import Sku
+from shared.kernel import clock
+from shared.kernel.money import MILLION
+from shared.suppliers import accounts, breaker, kinds, offers, prices, pulses, routing
+from shared.suppliers.accounts import Head
+from shared.suppliers.offers import Offer
+from shared.suppliers.pulses import Doing
+from shared.suppliers.routing import Candidate, Decision, Wanted
+from shared.suppliers.supplier import Delivers, Traits
+
+CHANCES = {"A": 0.99, "B": 0.96, "C": 0.85, "D": 0.0}  # of delivery, as the tiers stand for it
+SHARED_FROM = 20_000  # thousandths of pieces: of fewer, a share says nothing
+MINOR_E6 = MILLION // 100  # a minor unit of a currency, in millionths of its unit
+
+
+@dataclass(frozen=True)
+class Market:
+    """What was found for a SKU, and the decision."""
+
+    decision: Decision
+    offers: Mapping[tuple[str, str], Offer]
+    heads: Mapping[str, Head]
+
+
+def look(sku: Sku, wanted: Wanted, now: datetime) -> Market:
+    """Compare the offers that a person has said to be this SKU."""
+    found = offers.of_sku(sku.sku)
+    heads = accounts.heads(str(offer.supplier) for offer in found)
+    doing = pulses.of(sku.sku, heads, now)
+    landed = {
+        (str(offer.supplier), str(offer.product)): prices.landed_e6(int(offer.cost_e6), int(head.rate_e6))
+        for offer in found
+        if (head := heads.get(str(offer.supplier)))
+    }
+    doubtful = prices.doubtful({_key(one): landed[_key(one)] for one in found if _key(one) in landed and one.on_sale})
+    whole = sum(one.pieces_e3 for one in doing.values())
+    candidates = [
+        _candidate(sku, offer, heads[str(offer.supplier)], doing.get(str(offer.supplier)), landed, whole, doubtful, now)
+        for offer in found
+        if str(offer.supplier) in heads
+    ]
+    return Market(routing.decide(candidates, wanted), {_key(offer): offer for offer in found}, heads)
+
+
+def can_buy(sku: Sku, quantity: int, most_e6: int, now: datetime) -> bool:
+    """Whether somebody would sell us so many, or at least some of them; the rest comes from the next."""
+    return bool(look(sku, Wanted(quantity, most_e6), now).decision.choices)
+
+
+def most_e6(sku: Sku) -> int:
+    """What a piece may cost us: its price without the margin that is set for it, in millionths of a yuan."""
+    return sku.price_minor * MINOR_E6 * (100 - sku.terms.margin_percent) // 100
+
+
+def _candidate(
+    sku: Sku,
+    offer: Offer,
+    head: Head,
+    doing: Doing | None,
+    landed: Mapping[tuple[str, str], int],
+    whole_e3: int,
+    doubtful: set[tuple[str, str]],
+    now: datetime,
+) -> Candidate:
+    fields = {field.name for field in sku.account_fields}
+    fills: Mapping[str, str] = offer.fills or {}
+    topup = offer.delivers == Delivers.TOPUP
+    synced_at = clock.parse(str(head.synced_at)) if head.synced_at else None
+    balance = None if head.balance_minor is None else int(head.balance_minor) * MINOR_E6
+    return Candidate(
+        supplier=str(offer.supplier),
+        product=str(offer.product),
+        landed_e6=landed[_key(offer)],
+        stock=None if offer.stock is None else int(offer.stock),
+        least=int(offer.least),
+        most=None if offer.most is None else int(offer.most),
+        at_once=kinds.traits(Traits(), head.terms).quantity_max,
+        admitted=head.may_supply(sku.brand, clock.shanghai_day(now).isoformat()),
+        fresh=not prices.stale(str(head.kind), synced_at, now),
+        on_sale=bool(offer.on_sale),
+        fillable=topup == bool(fields)
+        and all(wish["name"] in fills for wish in offer.fields or ())
+        and set(fills.values()) <= fields,
+        doubtful=_key(offer) in doubtful,
+        balance_e6=None if balance is None else prices.landed_e6(balance, int(head.rate_e6)),
+        gate=breaker.gate(doing.pulse, now) if doing else breaker.Gate.OPEN,
+        tier=str(head.tier),
+        chance=CHANCES[str(head.tier)],
+        share=doing.pieces_e3 / whole_e3 if doing and whole_e3 >= SHARED_FROM else 0.0,
+        pin=None if offer.pin is None else int(offer.pin),
+    )
+
+
+def _key(offer: Offer) -> tuple[str, str]:
+    return str(offer.supplier), str(offer.product)
