@@ -19,7 +19,7 @@ from shared.steps import supplier_admission
 from shared.suppliers import accounts, registry, supplier_keys
 from shared.suppliers.errors import UnknownSupplier
 from tests.shop import CONTEXT, Answer, Shop, handler
-from tests.supplied import (
+from tests.admitted import (
     COMPANY,
     PAPERS,
     PDF,
