@@ -1,81 +1,93 @@
-"""Suppliers as two people let them in over the console."""
+"""What the tests of suppliers' stand-ins share: a bare HTTP call, and a shop on 127.0.0.1 that takes notifications."""
 
 from __future__ import annotations
 
-import re
-from datetime import date, datetime
+import http.client
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
+import pytest
 
-from shared.kernel import clock
-from tests.shop import Answer, Shop
-
-COMPANY = "杭州好卡科技有限公司"
-PAPERS = ("licence", "tax", "bank", "contract")
-PDF = b"%PDF-1.7 a scan"
+PATIENCE = 10  # seconds until what should happen counts as not happening
+HANG_UPS = (OSError, http.client.HTTPException)
 
 
-def desk(
-    shop: Shop, path: str, body: Any = None, by: str = "ann", method: str = "POST", groups: str = "owner"
-) -> Answer:
-    return shop.call(method, f"/console/suppliers{path}", body, groups=groups, operator=by)
+def eventually(happened: Callable[[], Any]) -> None:
+    until = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.005)
 
 
-def save(shop: Shop, code: str = "acme", **more: Any) -> Answer:
-    wanted = {"kind": "pricelist", "name": "好卡", "company": COMPANY, **more}
-    return desk(shop, f"/{code}", wanted, method="PUT")
-
-
-def bring(shop: Shop, code: str, paper: str, ends_on: date | None = None, content: bytes = PDF, **more: Any) -> str:
-    """A document whose file has come, by its id."""
-    wanted = {"paper": paper, "file_name": "scan.pdf", "issued_to": COMPANY, **more}
-    asked = desk(shop, f"/{code}/documents", wanted | ({"ends_on": ends_on.isoformat()} if ends_on else {}))
-    assert asked.status == 201, asked.body
-    upload(asked.body["upload_url"], content)
-    document = str(asked.body["document_id"])
-    came = desk(shop, f"/{code}/documents/{document}/received")
-    assert came.status == 200, came.body
-    return document
-
-
-def show(shop: Shop, code: str, paper: str, ends_on: date | None = None, **more: Any) -> str:
-    """A document that ann has brought and bea has accepted, by its id."""
-    document = bring(shop, code, paper, ends_on, **more)
-    accepted = desk(shop, f"/{code}/documents/{document}/accept", by="bea")
-    assert accepted.status == 200, accepted.body
-    return document
-
-
-def authorise(shop: Shop, code: str, brand: str, ends_on: date | None = None) -> str:
-    """The brand's owner lets him sell it himself."""
-    return show(shop, code, "authorisation", ends_on, brand=brand, issued_by=f"{brand}官方", from_owner=True)
-
-
-def admit(shop: Shop, code: str, brands: tuple[str, ...] = (), **more: Any) -> None:
-    """A supplier with all his papers, reviewed by bea and approved by ann."""
-    assert save(shop, code, **more).status == 200
-    for paper in PAPERS:
-        show(shop, code, paper)
-    for brand in brands:
-        authorise(shop, code, brand)
-    approve_again(shop, code)
-
-
-def approve_again(shop: Shop, code: str) -> None:
-    for verb, by in (("review", "bea"), ("approve", "ann")):
-        moved = desk(shop, f"/{code}/{verb}", by=by)
-        assert moved.status == 200, moved.body
-
-
-def upload(url: str, content: bytes) -> None:
-    """Put a file where a signed link says; of a link, moto sees only what boto3 sends."""
+def send(
+    method: str, url: str, body: bytes = b"", headers: Mapping[str, str] | None = None, timeout: float = PATIENCE
+) -> tuple[int, bytes]:
+    """Status and body; one of HANG_UPS where no answer came."""
     parts = urlsplit(url)
-    bucket = re.sub(r"\.s3\..*", "", parts.netloc)
-    boto3.client("s3").put_object(Bucket=bucket, Key=parts.path[1:], Body=content)
+    with closing(http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)) as connection:
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        connection.request(method, target, body or None, dict(headers or {}))
+        reply = connection.getresponse()
+        return reply.status, reply.read()
 
 
-def shanghai(day: date) -> datetime:
-    """A moment of that day, as the clock shows it there."""
-    return datetime.combine(day, datetime.min.time(), clock.SHANGHAI).replace(minute=5)
+@dataclass(frozen=True)
+class Notice:
+    path: str
+    headers: Mapping[str, str]
+    raw: bytes
+
+
+@dataclass
+class Shop:
+    """Takes what is posted to `url`, and answers with `answer`."""
+
+    url: str
+    answer: bytes
+    notices: list[Notice] = field(default_factory=list)
+
+    def wait(self, number: int = 1) -> list[Notice]:
+        eventually(lambda: len(self.notices) >= number)
+        return list(self.notices)
+
+
+@contextmanager
+def shop(answer: bytes) -> Iterator[Shop]:
+    class Door(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            raw = self.rfile.read(int(self.headers["Content-Length"]))
+            one.notices.append(Notice(self.path, dict(self.headers.items()), raw))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(one.answer)))
+            self.end_headers()
+            self.wfile.write(one.answer)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
+    one = Shop(f"http://127.0.0.1:{server.server_port}/supplier/callback", answer)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield one
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def vectors(name: str) -> Any:
+    folder = os.environ.get("KAQUAN_VECTORS")
+    if not folder:
+        pytest.skip("KAQUAN_VECTORS does not say where the published samples are")
+    return json.loads((Path(folder) / name).read_text())

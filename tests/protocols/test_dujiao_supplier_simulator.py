@@ -125,13 +125,27 @@ def test_the_catalogue_lists_pages_with_stock_price_and_form(supplier: Dujiao, c
     _, second = client.call("GET", "/products?page=2&page_size=1")
     _, categories = client.call("GET", "/categories")
 
-    (card,), (top_up,) = first["products"], second["products"]
+    (card,), (top_up,) = first["items"], second["items"]
     assert (first["total"], card["fulfillment_type"], top_up["fulfillment_type"]) == (2, "auto", "manual")
     assert [(sku["id"], sku["price_amount"], sku["stock_quantity"]) for sku in card["skus"]] == [(1, "9.90", 5)]
     assert [(sku["id"], sku["price_amount"], sku["stock_quantity"]) for sku in top_up["skus"]] == [(2, "0.985", -1)]
     assert [one["key"] for one in top_up["manual_form_schema"]["fields"]] == ["qq"]
     assert categories["ok"]
     assert client.call("GET", "/products?page_size=101")[0] == 400
+
+
+def test_a_product_of_several_skus_is_told_by_its_own_number(supplier: Dujiao, client: Client) -> None:
+    kinds = [Product(str(sku), "a", 10 * sku, more={"product_id": 70, "spec_values": {"d": sku}}) for sku in (11, 12)]
+    Dujiao.put_products(supplier.url, kinds)
+
+    _, told = client.call("GET", "/products/70")
+
+    assert [(sku["id"], sku["spec_values"]) for sku in told["product"]["skus"]] == [(11, {"d": 11}), (12, {"d": 12})]
+    assert client.order(client.buy(sku_id=12)[1]["order_id"])["items"][0]["product_id"] == 70
+    assert client.call("GET", "/products/12")[1]["error_code"] == "product_not_found"
+    Dujiao.change_product(supplier.url, "2", on_sale=False)
+    status, told = client.call("GET", "/products/1002")
+    assert (status, told["error_code"]) == (404, "product_unavailable")
 
 
 def test_an_order_is_paid_from_the_balance_and_its_code_is_in_the_detail(supplier: Dujiao, client: Client) -> None:
@@ -461,7 +475,7 @@ def test_a_catalogue_that_lies_lists_more_than_it_sells(supplier: Dujiao, client
 
     _, listed = client.call("GET", "/products")
 
-    assert listed["products"][0]["skus"][0]["stock_quantity"] == 50
+    assert listed["items"][0]["skus"][0]["stock_quantity"] == 50
     assert client.buy()[1]["error_code"] == "insufficient_stock"
 
 
@@ -479,10 +493,10 @@ def test_a_supplier_that_is_down_hangs_up_until_it_is_up(supplier: Dujiao, clien
 # -- callbacks ---------------------------------------------------------------------------------------------------------
 
 
-def sound(client: Client, notice: Notice) -> bool:
+def sound(client: Client, notice: Notice, path: str = "/api/v1/upstream/callback") -> bool:
     signed = {name.lower(): value for name, value in notice.headers.items()}
     stamp = signed["dujiao-next-timestamp"]
-    wanted = client.headers("POST", notice.path, notice.raw, Timestamp=stamp)["Dujiao-Next-Signature"]
+    wanted = client.headers("POST", path, notice.raw, Timestamp=stamp)["Dujiao-Next-Signature"]
     return signed["dujiao-next-signature"] == wanted and abs(time.time() - int(stamp)) <= 60
 
 
@@ -499,6 +513,16 @@ def test_a_delivery_is_told_signed_once_and_ends_with_the_acknowledgement(
     assert (told["downstream_order_no"], told["order_id"], told["status"]) == (ours, made["order_id"], "completed")
     assert told["fulfillment"]["payload"] == client.order(made["order_id"])["fulfillment"]["payload"]
     eventually(lambda: [one["state"] for one in Dujiao.told(supplier.url, made["order_no"])] == ["acknowledged"])
+
+
+def test_a_callback_may_be_signed_over_its_own_path(supplier: Dujiao, client: Client, inbox: Shop) -> None:
+    Dujiao.behave(supplier.url, callback_path="of_the_url")
+    client.buy(callback_url=inbox.url)
+
+    (notice,) = inbox.wait()
+
+    assert sound(client, notice, notice.path)
+    assert not sound(client, notice)
 
 
 def test_a_callback_is_sent_again_until_the_answer_says_ok(supplier: Dujiao, client: Client, inbox: Shop) -> None:
@@ -604,7 +628,7 @@ def test_voided_cards_are_named_and_a_refund_is_told(supplier: Dujiao, client: C
     assert client.order(made["order_id"])["status"] == "completed"
     Dujiao.void(supplier.url, made["order_no"], refund=True)
 
-    assert json.loads(inbox.wait(2)[1].raw)["status"] == "refunded"
+    assert json.loads(inbox.wait(2)[1].raw)["status"] == "canceled"
     assert Dujiao.balance_e6(supplier.url) == before
     assert all(card["voided"] for card in Dujiao.orders(supplier.url)[0]["cards"])
 

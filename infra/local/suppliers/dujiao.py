@@ -18,23 +18,25 @@ from infra.local.suppliers import ledger
 from infra.local.suppliers.common import BUY, COMMON_TRAITS, Fault, No, Order, Product, Supplier, Wanted, amount, routes
 
 ROOT = "/api/v1/upstream"
+CALLBACK_PATH = "/api/v1/upstream/callback"
+PRODUCT_ID = 1000  # so much above its first SKU's, so that nobody takes one for the other
 CLOCK_SKEW_SECONDS_MAX = 60
 PAGE_SIZE_MAX = 100
 CURRENCY = "CNY"
 DELIVERED_BY_HAND = "充值成功"
 
 _STATUS = {
-    ledger.ACCEPTED: "paid",
-    ledger.UNKNOWN: "paid",
-    ledger.DELIVERED: "completed",
     ledger.FAILED: "canceled",
     ledger.CANCELED: "canceled",
-    ledger.REFUNDED: "refunded",
+    ledger.REFUNDED: "canceled",  # it has no other word
 }
 
 
 class Dujiao(Supplier):
-    """Product.sku is the sku_id; a card is fulfilled `auto`, a top-up `manual` with its fields as the form."""
+    """Product.sku is the sku_id; a card is fulfilled `auto`, a top-up `manual` with its fields as the form.
+
+    SKUs whose `more` names the same product_id are one product; otherwise each is its own.
+    """
 
     kind = "dujiao"
     label = "dujiao-next upstream"
@@ -47,12 +49,17 @@ class Dujiao(Supplier):
         "poor": ("insufficient_balance", "payment_failed"),
         # The code of 404, which is not published.
         "absent": ("order_not_found", "not_found"),
+        # What an order is called that is not delivered yet, and one that is.
+        "open_status": ("paid", "fulfilling"),
+        "done_status": ("completed", "delivered"),
         # What an order is called of which a part was delivered.
         "partial": ("completed", "partially_delivered"),
         # How an order of several codes is told, or a code with a number.
         "payload": ("codes", "pairs"),
         # Whether what is paid and not yet delivered can be canceled.
         "cancel": ("allowed", "refused"),
+        # The path in the signature of a callback: always the same, or that of its address.
+        "callback_path": ("constant", "of_the_url"),
         # dujiao-next refuses callbacks to private addresses; here there is no other.
         "callback_address": ("any", "public_only"),
     }
@@ -71,7 +78,7 @@ class Dujiao(Supplier):
         "address": (403, "user_disabled", "user is disabled"),
     }
     fault_kinds: ClassVar = routes(
-        "ping", "categories", "products", "buy", "order", "cancel", buy=(*BUY, "payment_failed")
+        "ping", "categories", "products", "product", "buy", "order", "cancel", buy=(*BUY, "payment_failed")
     )
 
     @property
@@ -110,6 +117,8 @@ class Dujiao(Supplier):
                 return "categories", lambda _: self._categories()
             case "GET", ["products"]:
                 return "products", lambda _: self._products(request.query)
+            case "GET", ["products", number]:
+                return "product", lambda _: self._product(number)
             case "POST", ["orders"]:
                 return "buy", lambda fault: self._buy(request.body, fault)
             case "GET", ["orders", number]:
@@ -167,18 +176,32 @@ class Dujiao(Supplier):
         page, size = query.get("page", "1"), query.get("page_size", "20")
         if not (_counts(page) and _counts(size) and int(size) <= PAGE_SIZE_MAX):
             raise _bad("page or page_size is out of range")
-        every = self.ledger.products()
+        every = self._every()
         first = (int(page) - 1) * int(size)
         return json_reply(
             200,
             {
                 "ok": True,
-                "products": [_listed(one) for one in every[first : first + int(size)]],
+                "items": every[first : first + int(size)],
                 "total": len(every),
                 "page": int(page),
                 "page_size": int(size),
             },
         )
+
+    def _product(self, number: str) -> Reply:
+        for product in self._every():
+            if str(product["id"]) == number:
+                if not product["is_active"]:
+                    raise RefusedError(404, "product_unavailable", "product is not available")
+                return json_reply(200, {"ok": True, "product": product})
+        raise RefusedError(404, "product_not_found", "product not found")
+
+    def _every(self) -> list[dict[str, Any]]:
+        together: dict[int, list[Product]] = {}
+        for one in self.ledger.products():
+            together.setdefault(_product_id(one), []).append(one)
+        return [_listed(product_id, skus) for product_id, skus in together.items()]
 
     def _buy(self, body: bytes, fault: Fault | None) -> Reply:
         wanted = self._wanted(body)
@@ -216,7 +239,9 @@ class Dujiao(Supplier):
             raise _bad("manual_form_data, downstream_order_no or trace_id is malformed")
         if not isinstance(callback, str) or (callback and not self._callable(callback)):
             raise RefusedError(400, "invalid_callback_url", "invalid callback url")
-        return Wanted(ours, str(sku_id), quantity, {name: str(value) for name, value in form.items()}, callback)
+        product_id = _product_id(self.ledger.product(str(sku_id)))
+        account = {name: str(value) for name, value in form.items()}
+        return Wanted(ours, str(sku_id), quantity, account, callback, more={"product_id": product_id})
 
     def _callable(self, url: str) -> bool:
         parts = urlsplit(url)
@@ -249,7 +274,12 @@ class Dujiao(Supplier):
     def _status(self, order: Order) -> str:
         if order.state == ledger.DELIVERED and order.kind == ledger.CARD and len(order.cards) < order.quantity:
             return self.traits["partial"]
-        return _STATUS[order.state]
+        return self._called(order.state)
+
+    def _called(self, state: str) -> str:
+        if state in ledger.OPEN:
+            return self.traits["open_status"]
+        return self.traits["done_status"] if state == ledger.DELIVERED else _STATUS[state]
 
     def _head(self, order: Order, status: str) -> dict[str, Any]:
         return {
@@ -263,7 +293,7 @@ class Dujiao(Supplier):
 
     def _detail(self, order: Order) -> dict[str, Any]:
         item = {
-            "product_id": int(order.sku),
+            "product_id": order.more["product_id"],
             "sku_id": int(order.sku),
             "title": {"zh-CN": order.name},
             "quantity": order.quantity,
@@ -289,7 +319,7 @@ class Dujiao(Supplier):
 
     def notice(self, order: Order, state: str, how: str) -> tuple[dict[str, str], bytes]:
         now = int(time.time())
-        status = self._status(order) if state == order.state else _STATUS[state]
+        status = self._status(order) if state == order.state else self._called(state)
         told = {
             "event": "order.status_changed",
             "order_id": order.serial,
@@ -301,7 +331,8 @@ class Dujiao(Supplier):
         }
         body = json.dumps(told, ensure_ascii=False).encode()
         stamp = str(now - (10 * CLOCK_SKEW_SECONDS_MAX if how == "stale_timestamp" else 0))
-        signature = self.sign("POST", urlsplit(order.notify_url).path or "/", stamp, body)
+        path = CALLBACK_PATH if self.traits["callback_path"] == "constant" else urlsplit(order.notify_url).path or "/"
+        signature = self.sign("POST", path, stamp, body)
         return {
             "Content-Type": "application/json",
             "Dujiao-Next-Api-Key": self.keys["api_key"],
@@ -317,29 +348,35 @@ class Dujiao(Supplier):
         return status == 200 and isinstance(answer, dict) and answer.get("ok") is True
 
 
-def _listed(product: Product) -> dict[str, Any]:
-    by_hand = product.kind == ledger.TOP_UP
+def _product_id(sku: Product) -> int:
+    return int(sku.more.get("product_id", PRODUCT_ID + int(sku.sku)))
+
+
+def _listed(product_id: int, skus: list[Product]) -> dict[str, Any]:
+    first = skus[0]
+    by_hand = first.kind == ledger.TOP_UP
     schema = [
         {"key": one["key"], "label": {"zh-CN": one["name"]}, "type": "text", "required": one.get("required", True)}
-        for one in product.fields
+        for one in first.fields
     ]
-    stock = product.listed_stock
     return {
-        "id": int(product.sku),
+        "id": product_id,
         "category_id": 1,
-        "title": {"zh-CN": product.name},
+        "title": {"zh-CN": first.name},
         "currency": CURRENCY,
         "fulfillment_type": "manual" if by_hand else "auto",
         "manual_form_schema": {"fields": schema} if by_hand else None,
-        "is_active": product.on_sale,
+        "is_active": any(one.on_sale for one in skus),
         "skus": [
             {
-                "id": int(product.sku),
-                "sku_code": f"SKU-{product.sku}",
-                "price_amount": amount(product.cost_e6),
-                "stock_quantity": -1 if stock is None else stock,
-                "is_active": product.on_sale,
+                "id": int(one.sku),
+                "sku_code": f"SKU-{one.sku}",
+                "spec_values": one.more.get("spec_values", {}),
+                "price_amount": amount(one.cost_e6),
+                "stock_quantity": -1 if one.listed_stock is None else one.listed_stock,
+                "is_active": one.on_sale,
             }
+            for one in skus
         ],
     }
 

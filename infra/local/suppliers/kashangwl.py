@@ -29,6 +29,7 @@ _STATE = {
     ledger.CANCELED: 500,
     ledger.REFUNDED: 500,
 }
+_SERVER_ERRORS = ("before_server_error", "server_error")  # nothing was done, or it was
 _ITEM = re.compile(r"recharge_template_input_items\[([^\[\]]+)\]")
 
 
@@ -39,10 +40,12 @@ class Kashangwl(Supplier):
     label = "kashangwl"
     usual_port = 4593
     traits_known: ClassVar = COMMON_TRAITS | {
-        # Whether an order can be asked after by our number.
+        # Whether an order can be asked after by our number, or is then said not to be there.
         "asks_by_ours": ("no", "yes"),
-        # The code about an order that is not there, which is not published.
-        "absent": ("order_not_found", "not_found"),
+        # Whether a refused purchase or question has a code of its own, or only `error` and a sentence.
+        "refusals": ("error", "named"),
+        # How a question after an order is answered: with `id` and cards of `no`, or in the words of buying.
+        "order_names": ("id", "order_id"),
         # What an order is called that is on its way: waiting, or charging.
         "open_state": ("100", "101"),
         # What an order is called of which a part was delivered.
@@ -52,23 +55,30 @@ class Kashangwl(Supplier):
         # Where codes without a number stand.
         "codes_in": ("cards", "tickets"),
     }
-    # Only `ok` is published; these are the stand-in's.
+    # The codes of business are the stand-in's, where the trait `refusals` lets them be seen.
     words: ClassVar = {
         "product": (200, "product_not_found", "商品不存在"),
         "off_sale": (200, "product_off_sale", "商品已下架"),
         "stock": (200, "stock_not_enough", "库存不足"),
         "balance": (200, "balance_not_enough", "余额不足"),
         "quantity": (200, "quantity_error", "购买数量不正确"),
-        "ceiling": (200, "price_changed", "价格已变动"),  # cannot be: there is no such parameter
+        "ceiling": (200, "price_changed", "商品价格高于安全价格"),
         "account": (200, "recharge_account_error", "充值账号不正确"),
         "repeated": (200, "outer_order_id_exists", "外部订单号已存在"),
         "absent": (200, "order_not_found", "订单不存在"),
         "settled": (200, "order_settled", "订单已完结"),
-        "signature": (200, "sign_error", "签名错误"),
+        "signature": (200, "invalid_sign", "签名错误"),
         "address": (200, "ip_not_allowed", "IP未授权"),
     }
     fault_kinds: ClassVar = routes(
-        "balance", "product", "fields", "buy", "order", buy=(*BUY, "unknown", "unknown_fails")
+        "balance",
+        "products",
+        "product",
+        "fields",
+        "buy",
+        "order",
+        also=_SERVER_ERRORS,
+        buy=(*BUY, "unknown", "unknown_fails"),
     )
     fault_seconds: ClassVar = {**Supplier.fault_seconds, "unknown_fails": 2}
 
@@ -97,10 +107,12 @@ class Kashangwl(Supplier):
     def find(self, request: Request) -> tuple[str, Callable[[Fault | None], Reply]]:
         doors: dict[str, tuple[str, Callable[[Mapping[str, str], Fault | None], Any]]] = {
             "customer": ("balance", lambda _, __: self._customer()),
+            "product-list": ("products", lambda _, __: [_told(one) for one in self.ledger.products()]),
             "product": ("product", lambda asked, _: _told(self.ledger.product(_asked(asked, "product_id")))),
             "product/recharge-params": ("fields", lambda asked, _: self._fields(asked)),
             "buy": ("buy", self._buy),
-            "order": ("order", lambda asked, _: self._order(asked)),
+            "order": ("order", lambda asked, _: self._order(_asked(asked, "order_id"))),
+            "outer-order": ("order", lambda asked, _: self._outer_order(_asked(asked, "outer_order_id"))),
         }
         door = doors.get(request.path.removeprefix(ROOT)) if request.path.startswith(ROOT) else None
         if door is None or request.method != "POST":
@@ -108,30 +120,38 @@ class Kashangwl(Supplier):
         route, do = door
 
         def checked(fault: Fault | None) -> Reply:
-            return json_reply(200, {"code": "ok", "data": do(self._checked(request), fault)})
+            asked = self._checked(request)
+            if fault and fault.kind == "before_server_error":
+                raise _server_error()
+            data = do(asked, fault)
+            if fault and fault.kind == "server_error":
+                raise _server_error()
+            return json_reply(200, {"code": "ok", "data": data})
 
         return route, checked
 
     def refusal(self, refused: RefusedError) -> Reply:
-        return json_reply(refused.status, {"code": refused.code, "message": refused.message})
+        code = "request_frequency" if refused.status == 429 else refused.code
+        return json_reply(refused.status, {"code": code, "message": refused.message})
 
     def no(self, reason: str) -> RefusedError:
-        if reason == "absent":
-            return RefusedError(200, self.traits["absent"], "订单不存在")
-        return super().no(reason)
+        refused = super().no(reason)
+        if self.traits["refusals"] == "error" and reason in ledger.REASONS:
+            refused.code = "error"
+        return refused
 
     def _checked(self, request: Request) -> Mapping[str, str]:
         if request.headers.get_content_type() != "application/x-www-form-urlencoded":
-            raise RefusedError(200, "params_error", "请求必须是表单")
+            raise RefusedError(200, "invalid_parameters", "请求必须是表单")
         pairs = parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True)
         fields = dict(pairs)
         if len(fields) < len(pairs):
-            raise RefusedError(200, "params_error", "参数重复")
+            raise RefusedError(200, "invalid_parameters", "参数重复")
         if fields.get("customer_id") != self.terms["customer_id"]:
-            raise RefusedError(200, "customer_error", "客户不存在")
+            raise RefusedError(200, "disabled_customer", "客户不存在")
         stamp = fields.get("timestamp", "")
         if not re.fullmatch(r"[0-9]{10}", stamp) or abs(time.time() - int(stamp)) > CLOCK_SKEW_SECONDS_MAX:
-            raise RefusedError(200, "timestamp_error", "时间戳不正确")
+            raise RefusedError(200, "invalid_parameters", "时间戳不正确")
         if not hmac.compare_digest(fields.get("sign", "").encode(), self.sign(fields).encode()):
             raise self.no("signature")
         return fields
@@ -146,7 +166,9 @@ class Kashangwl(Supplier):
         named = {one["key"]: one["name"] for one in product.fields}
         return {
             "recharge_account_label": named.pop("recharge_account", ""),
-            "recharge_params": [{"name": key, "label": name, "type": "text"} for key, name in named.items()],
+            "recharge_params": [
+                {"name": key, "label": name, "type": "text", "options": ""} for key, name in named.items()
+            ],
         }
 
     def _buy(self, asked: Mapping[str, str], fault: Fault | None) -> dict[str, Any]:
@@ -154,22 +176,37 @@ class Kashangwl(Supplier):
         if not re.fullmatch(r"[0-9]{1,6}", quantity):
             raise No("quantity")
         if url and urlsplit(url).scheme not in ("http", "https"):
-            raise RefusedError(200, "params_error", "回调地址不正确")
+            raise RefusedError(200, "invalid_parameters", "回调地址不正确")
         account = {found[1]: value for name, value in asked.items() if (found := _ITEM.fullmatch(name))}
         if asked.get("recharge_account"):
             account["recharge_account"] = asked["recharge_account"]
-        wanted = Wanted(asked.get("outer_order_id", ""), _asked(asked, "product_id"), int(quantity), account, url)
+        wanted = Wanted(
+            asked.get("outer_order_id", ""),
+            _asked(asked, "product_id"),
+            int(quantity),
+            account,
+            url,
+            _ceiling_e6(asked.get("safe_cost", "")),
+        )
         return self._told(self.buy(wanted, fault), cards=self.traits["buy_cards"] == "told")
 
-    def _order(self, asked: Mapping[str, str]) -> dict[str, Any]:
-        found: list[Order] = []
-        if asked.get("order_id"):
-            found = self.ledger.ask(order_no=asked["order_id"])
-        elif asked.get("outer_order_id") and self.traits["asks_by_ours"] == "yes":
-            found = self.ledger.ask(ours=asked["outer_order_id"])
+    def _order(self, order_id: str) -> dict[str, Any]:
+        return self._answered(self.ledger.ask(order_no=order_id))
+
+    def _outer_order(self, outer_order_id: str) -> dict[str, Any]:
+        return self._answered(self.ledger.ask(ours=outer_order_id) if self.traits["asks_by_ours"] == "yes" else [])
+
+    def _answered(self, found: list[Order]) -> dict[str, Any]:
         if not found:
             raise No("absent")
-        return self._told(found[0], cards=True)
+        told = self._told(found[0], cards=True)
+        if self.traits["order_names"] == "order_id":
+            return told
+        cards = [
+            {"no": card["card_no"], "password": card["card_password"], "expired_at": card["expired_at"]}
+            for card in told["cards"]
+        ]
+        return {"id": told.pop("order_id")} | told | {"cards": cards}
 
     # -- what it says ----------------------------------------------------------------------------------------------
 
@@ -230,7 +267,7 @@ class Kashangwl(Supplier):
 
 def _asked(asked: Mapping[str, str], name: str) -> str:
     if not asked.get(name):
-        raise RefusedError(200, "params_error", f"{name} 不能为空")
+        raise RefusedError(200, "invalid_parameters", f"{name} 不能为空")
     return asked[name]
 
 
@@ -239,11 +276,10 @@ def _told(product: Product) -> dict[str, Any]:
         "id": int(product.sku),
         "product_name": product.name,
         "price": amount(product.cost_e6),
-        "type": 1 if product.kind == ledger.CARD else 2,
+        "type": 2 if product.kind == ledger.CARD else 1,
         "supply_state": 1 if product.on_sale else 2,
         "stock_state": 2 if product.listed_stock == 0 else 1,
-        "quantity_min": product.quantity_min,
-        "quantity_max": product.quantity_max,
+        "valid_purchasing_quantity": f"{product.quantity_min}-{product.quantity_max}",
     }
 
 
@@ -253,3 +289,17 @@ def _info(state: str) -> str:
 
 def _moment(at: float) -> str:
     return f"{datetime.fromtimestamp(at, BEIJING):%Y-%m-%d %H:%M:%S}"
+
+
+def _server_error() -> RefusedError:
+    return RefusedError(200, "server_error", "服务器错误")
+
+
+def _ceiling_e6(price: str) -> int | None:
+    """Of one piece, with at most six decimals."""
+    if not price:
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", price):
+        raise RefusedError(200, "invalid_parameters", "safe_cost 不正确")
+    whole, _, rest = price.partition(".")
+    return int(whole) * 1_000_000 + int(rest.ljust(6, "0"))

@@ -58,9 +58,9 @@ class Kasushou(Supplier):
         # Whether the signature is compared with the bytes that came, or with the same content written as the documents
         # say: sorted, without spaces, slashes and characters as they are.
         "body": ("canonical", "as_sent"),
-        # What ends the delivery of a notification, and whether that is signed as a request is. Neither is published.
-        "ack": ("any_200", "ok", "success"),
-        "callback_sign": ("headers", "none"),
+        # What ends the delivery of a notification, and where its signature stands.
+        "ack": ("ok", "any_200", "success"),
+        "callback_sign": ("headers", "body", "none"),
     }
     # Only 200 is published; these are the stand-in's.
     words: ClassVar = {
@@ -128,7 +128,11 @@ class Kasushou(Supplier):
             raise RefusedError(200, "405", "时间戳错误")
         if not hmac.compare_digest(sign.encode(), self.sign(stamp, request.body).encode()):
             raise self.no("signature")
-        if request.body and self.traits["body"] == "canonical" and request.body != _canonical(request.body):
+        if (
+            request.body
+            and self.traits["body"] == "canonical"
+            and request.body != _canonical(_json_object(request.body))
+        ):
             raise self.no("signature")
 
     # -- API -------------------------------------------------------------------------------------------------------
@@ -208,15 +212,19 @@ class Kasushou(Supplier):
 
     def notice(self, order: Order, state: str, how: str) -> tuple[dict[str, str], bytes]:
         told = self._told(order, state)
-        body = json.dumps(told, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+        body = _canonical(told)
         headers = {"Content-Type": "application/json"}
         if self.traits["callback_sign"] == "none":
             return headers, body
         late = 2 * CLOCK_SKEW_SECONDS_MAX if how == "stale_timestamp" else 0
         stamp = str(int((time.time() - late) * 1000))
-        sign = self.sign(stamp, body)
-        headers |= {"Sign": sign[::-1] if how == "wrong_signature" else sign, "Timestamp": stamp}
-        return headers | {"UserId": self.terms["user_id"]}, body
+        within = self.traits["callback_sign"] == "body"
+        signed = {"time": stamp} | {name: value for name, value in told.items() if name != "card_list"}
+        sign = self.sign(stamp, _canonical(signed) if within else body)
+        sign = sign[::-1] if how == "wrong_signature" else sign
+        if within:
+            return headers, _canonical({**told, "time": stamp, "sign": sign})
+        return headers | {"Sign": sign, "Timestamp": stamp, "UserId": self.terms["user_id"]}, body
 
     def accepts(self, status: int, body: bytes) -> bool:
         wanted = self.traits["ack"]
@@ -263,9 +271,9 @@ def _json_object(body: bytes) -> dict[str, Any]:
     return content
 
 
-def _canonical(body: bytes) -> bytes:
-    """What a site signs that puts a body together again before it looks at the signature."""
-    return json.dumps(dict(sorted(_json_object(body).items())), ensure_ascii=False, separators=(",", ":")).encode()
+def _canonical(content: Mapping[str, Any]) -> bytes:
+    """As the documents write it; a site signs this that puts a body together again before it checks."""
+    return json.dumps(dict(sorted(content.items())), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _text(asked: Mapping[str, Any], name: str) -> str:
