@@ -33,6 +33,8 @@ MATRIX = {
     "merchants.write": _OWNER,  # it says where buyers' money goes
     "suppliers.read": _EVERYONE - {SUPPORT},  # what we pay, and whose papers we hold
     "suppliers.write": _SHOP,  # accounts, keys, documents, the first look; another person approves
+    "offers.read": _EVERYONE - {SUPPORT},
+    "offers.write": _SHOP,  # what is bought for a SKU, and of whom first
     "suppliers.approve": _MONEY,  # it says to whom our money goes
     "orders.read": _EVERYONE,
     "reviews.read": _EVERYONE,

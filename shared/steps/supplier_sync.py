@@ -21,7 +21,7 @@ from shared.kernel.telemetry import count, logger
 from shared.staff import records as staff
 from shared.suppliers import accounts, balances, listing, offers, price_files, registry, snapshots
 from shared.suppliers.accounts import Head, Standing
-from shared.suppliers.errors import SupplierRefused, SupplierSilent, UnknownSupplier
+from shared.suppliers.errors import ListTooLong, SupplierRefused, SupplierSilent, UnknownSupplier
 from shared.suppliers.listing import UNSURE, Listing
 from shared.suppliers.prices import BY_FILE
 from shared.suppliers.snapshots import Overtaken
@@ -72,7 +72,7 @@ def work(now: datetime) -> None:
             break
         try:
             sync(code, ticking())
-        except (SupplierSilent, SupplierRefused) as none:
+        except (SupplierSilent, SupplierRefused, ListTooLong) as none:
             count("SupplierNotSynced")
             logger.warning("a supplier gives no list", supplier=code, why=none.code)
         except UnknownSupplier:
@@ -84,11 +84,11 @@ def work(now: datetime) -> None:
         raise Unfinished(*wrong)
 
 
-def sync(code: str, now: datetime) -> Synced:
+def sync(code: str, now: datetime, within: timedelta = BUDGET_EACH) -> Synced:
     """Read what one supplier sells and what we have left with him, and store it.
 
-    UnknownSupplier also without keys, SupplierSilent without his whole list, SupplierRefused; InvalidRequest if his
-    offers come by file. Overtaken by another run it leaves the rest to that one.
+    UnknownSupplier also without keys, SupplierSilent, SupplierRefused; ListTooLong if he does not give his whole list
+    within that time; InvalidRequest if his offers come by file. Overtaken by another run it leaves the rest to that.
     """
     head = accounts.head_of(code)
     if head.kind == BY_FILE:
@@ -97,7 +97,7 @@ def sync(code: str, now: datetime) -> Synced:
     try:
         _look_at_balance(supplier, head, ticking())
         began = ticking()
-        products = _whole_list(supplier, ticking)
+        products = _whole_list(supplier, ticking, within)
     except SupplierRefused as refused:
         if refused.facts.get("reason") in FOR_US:
             _stop(code, str(refused.facts["reason"]), now)
@@ -120,8 +120,8 @@ def take_list(code: str, content: bytes, now: datetime) -> tuple[Synced, list[pr
     return _store(code, read.products, now), read.refused
 
 
-def _whole_list(supplier: Supplier, ticking: clock.Ticking) -> list[Product]:
-    """All his pages; SupplierSilent if they do not end in time, since a part of a list would take off sale the rest."""
+def _whole_list(supplier: Supplier, ticking: clock.Ticking, within: timedelta) -> list[Product]:
+    """All his pages; ListTooLong if they do not end in time, since a part of a list would take the rest off sale."""
     found: list[Product] = []
     cursor, began = "", ticking()
     for _ in range(PAGES_MAX):
@@ -131,11 +131,11 @@ def _whole_list(supplier: Supplier, ticking: clock.Ticking) -> list[Product]:
         cursor = page.cursor
         if not cursor:
             return found
-        if ticking() - began > BUDGET_EACH:
+        if ticking() - began > within:
             break
         time.sleep(max(0.0, SHARE / supplier.traits.rate - (time.monotonic() - asked)))
     logger.warning("a list that does not end", supplier=supplier.code, products=len(found))
-    raise SupplierSilent(supplier=supplier.code)
+    raise ListTooLong
 
 
 def _store(code: str, said: Sequence[Product], now: datetime) -> Synced:

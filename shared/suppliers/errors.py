@@ -83,3 +83,23 @@ class NothingUploaded(Refusal):
     code, status = "nothing_uploaded", 409
     zh = "没有收到文件，或文件为空、超过 {limit} 字节。请重新上传。"
     en = "No file has come, or it is empty or larger than {limit} bytes. Upload it again."
+
+
+class UnknownOffer(Refusal):
+    code, status = "unknown_offer", 404
+    zh = "该供应商没有这个商品。"
+    en = "The supplier has no such product."
+
+
+class MappedOtherwise(Refusal):
+    """facts: sku, the one that it is mapped to, or an empty text."""
+
+    code, status = "mapped_otherwise", 409
+    zh = "该商品的对应关系已经改变，请刷新后再操作。"
+    en = "The product is mapped to something else by now; look again."
+
+
+class ListTooLong(Refusal):
+    code, status = "list_too_long", 422
+    zh = "该供应商的商品太多，无法立即同步；定时同步会读取。"
+    en = "The supplier has too many products to be read at once; the next scheduled sync reads them."

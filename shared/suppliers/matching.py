@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from shared.suppliers.supplier import Delivers
+from shared.suppliers.supplier import Delivers, Wish
 
 LEAD: Final = 0.05  # of the score, by which what is sure must be ahead of the next
 DOUBT: Final = 0.9  # what each thing that only one side says leaves of the score
@@ -261,6 +261,22 @@ class Index:
         """How much of the words is among the others, by what they say."""
         whole = sum(map(self._weight, words))
         return sum(map(self._weight, words.intersection(among))) / whole if whole else 1.0
+
+
+def fills(theirs: Sequence[Wish], ours: Sequence[Wish]) -> dict[str, str]:
+    """Which of our fields each of a supplier's may take, as far as name or label say so: his name → ours."""
+    found = {}
+    for his in theirs:
+        said = {_bare(his.name), _bare(his.label)} - {""}
+        same = [one.name for one in ours if said & {_bare(one.name), _bare(one.label)}]
+        if len(same) == 1:
+            found[his.name] = same[0]
+    return found
+
+
+def _bare(text: str) -> str:
+    """What is left of the name of a field without the words that say that it is one."""
+    return re.sub(r"[\W_]|account|number|no$|id$|账号|帐号|号码|号|充值|请输入|输入|填写|您的|的", "", _plain(text))
 
 
 def _plain(text: str) -> str:

@@ -93,6 +93,14 @@ TABLE = {
     "POST /console/suppliers/{supplier}/suspend": SHOP,
     "POST /console/suppliers/{supplier}/approve": MONEY,
     "POST /console/suppliers/{supplier}/refuse": MONEY,
+    # What suppliers sell.
+    "GET /console/offers": "owner operator finance auditor",
+    "POST /console/offers/{supplier}/map": SHOP,
+    "POST /console/offers/{supplier}/unmap": SHOP,
+    "GET /console/skus/{sku}/offers": "owner operator finance auditor",
+    "PUT /console/skus/{sku}/offers/order": SHOP,
+    "POST /console/suppliers/{supplier}/sync": SHOP,
+    "POST /console/suppliers/{supplier}/pricelist": SHOP,
     # Work on the stock.
     "GET /console/imports": STAFF,
     "GET /console/imports/{job_id}": STAFF,
