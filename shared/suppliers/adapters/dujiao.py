@@ -7,7 +7,7 @@ answers are not signed; how a manual form is described is not documented. A text
 a card are the same field: goods are what looks like cards in it.
 
 A product of ours is ``{product}-{sku}``. Terms: ``site``; ``callback_path`` where a fork signs its callbacks over
-another path than the usual one. Keys: ``api_key``, ``secret``.
+another path than the usual one. Keys: ``api_key``, ``api_secret``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ WINDOW = 60  # seconds a signed message stays fresh
 CALLBACK_MAX = 2**20
 PAGE_SIZE = 100
 _STAMP = re.compile(r"[0-9]{10}")
-_NUMBER = re.compile(r"[0-9]{1,18}")
 
 _REFUSED = {
     "missing_auth_headers": Reason.BAD_SIGNATURE,
@@ -80,7 +79,7 @@ class Dujiao:
     keys: Sequence[Keys] = field(repr=False)
 
     def __post_init__(self) -> None:
-        wire.fit(self.account, self.keys, ["site"], ["api_key", "secret"])
+        wire.fit(self.account, self.keys, ["site"], ["api_key", "api_secret"])
 
     @property
     def code(self) -> str:
@@ -96,15 +95,16 @@ class Dujiao:
         def read(answer: Mapping[str, Any]) -> Page:
             items, size = answer["items"], wire.whole(answer.get("page_size", PAGE_SIZE))
             more = bool(items) and page * size < wire.whole(answer["total"])
-            return Page(
-                [one for item in items for one in dujiao_items.offers(item, self.account.currency)],
-                str(page + 1) if more else "",
-            )
+            offers = wire.readable(items, lambda item: dujiao_items.offers(item, self.account.currency))
+            return Page(offers, str(page + 1) if more else "")
 
         return self._told("GET", f"/products?page={page}&page_size={PAGE_SIZE}", now, read)
 
     def product(self, product: str, now: datetime) -> Product | None:
-        path = f"/products/{dujiao_items.number(product.partition('-')[0])}"
+        item, _, sku = product.partition("-")
+        if not (wire.is_number(item) and wire.is_number(sku)):
+            return None
+        path = f"/products/{item}"
         try:
             offers = self._told(
                 "GET", path, now, lambda answer: list(dujiao_items.offers(answer["product"], self.account.currency))
@@ -122,11 +122,14 @@ class Dujiao:
         return self._told("POST", "/ping", now, read)
 
     def place(self, purchase: Purchase, now: datetime) -> Answer:
-        order: dict[str, object] = {"quantity": purchase.quantity, "downstream_order_no": purchase.number}
-        try:
-            order["sku_id"] = int(dujiao_items.number(purchase.product.partition("-")[2]))
-        except ValueError:
+        sku = purchase.product.partition("-")[2]
+        if not wire.is_number(sku):
             return Answer(Outcome.FAILED, Reason.OFF_SHELF)
+        order: dict[str, object] = {
+            "sku_id": int(sku),
+            "quantity": purchase.quantity,
+            "downstream_order_no": purchase.number,
+        }
         if purchase.account:
             order["manual_form_data"] = dict(purchase.account)
         if purchase.callback_url:
@@ -146,7 +149,7 @@ class Dujiao:
 
     def ask(self, _number: str, upstream_no: str, now: datetime) -> Answer:
         """By his number only; without it `place` again tells."""
-        if not _NUMBER.fullmatch(upstream_no):
+        if not wire.is_number(upstream_no):
             return Answer(Outcome.UNKNOWN, Reason.SILENT)
 
         def read(reply: wire.Reply) -> Answer:
@@ -166,7 +169,7 @@ class Dujiao:
         fresh = _STAMP.fullmatch(stamp) and abs(int(stamp) - now.timestamp()) <= WINDOW
         path = self.account.terms.get("callback_path") or CALLBACK_PATH
         named = [keys for keys in self.keys if keys.get("api_key") == headers.get("dujiao-next-api-key")]
-        signatures = [signing.dujiao("POST", path, stamp, raw, keys["secret"]) for keys in named if keys.get("secret")]
+        signatures = [signing.dujiao("POST", path, stamp, raw, keys["api_secret"]) for keys in named if keys.get("secret")]
         given = headers.get("dujiao-next-signature", "")
         if not fresh or len(raw) > CALLBACK_MAX or not signing.is_signed(given, signatures):
             raise BadCallback
@@ -184,7 +187,7 @@ class Dujiao:
     def _call(self, method: str, path: str, now: datetime, body: bytes | None = None) -> wire.Reply:
         url = self.account.terms["site"].rstrip("/") + BASE + path
         stamp, keys = str(int(now.timestamp())), self.keys[0]
-        signed = signing.dujiao(method, urllib.parse.urlsplit(url).path, stamp, body or b"", keys["secret"])
+        signed = signing.dujiao(method, urllib.parse.urlsplit(url).path, stamp, body or b"", keys["api_secret"])
         headers = {
             "Dujiao-Next-Api-Key": keys["api_key"],
             "Dujiao-Next-Timestamp": stamp,
