@@ -316,9 +316,9 @@ class Ledger:
             due = "SELECT order_no FROM orders WHERE state IN ('accepted', 'unknown') AND due <= ?"
             for row in db.execute(due, (now,)).fetchall():
                 self._advance(db, row["order_no"], now)
-            rows = db.execute(
-                "SELECT * FROM orders WHERE ? IN ('', ours) AND ? IN ('', state) ORDER BY serial", (ours, state)
-            ).fetchall()
+            # Two questions, so that the one by number finds its index.
+            question = "SELECT * FROM orders WHERE ours = ?" if ours else "SELECT * FROM orders WHERE ? = ''"
+            rows = db.execute(question + " AND ? IN ('', state) ORDER BY serial", (ours, state)).fetchall()
             return [_order(db, row) for row in rows]
 
     def end(self, order_no: str, outcome: str, told: bool = True) -> Order:
