@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import pytest
 
 from infra.local.supplier_shop import KINDS
 from infra.local.suppliers.acg import Acg
 from infra.local.suppliers.common import Product
+from tests.supplied import HANG_UPS, send
 
 CARD = Product("KA100", "样板卡 100 点", 9_500_000, stock=20, quantity_min=1, quantity_max=5, more={"category": "点卡"})
 GAME = Product(
@@ -30,8 +30,7 @@ class Client:
     """Another shop's hands."""
 
     def __init__(self, shop: Acg) -> None:
-        self.where = urlsplit(shop.url)
-        self.terms, self.keys = shop.terms, shop.keys
+        self.site, self.terms, self.keys = shop.terms["site"], shop.terms, shop.keys
 
     def form(self, **fields: Any) -> dict[str, str]:
         """Signed as the page says; what is given as sign stays."""
@@ -40,13 +39,7 @@ class Client:
         return {"sign": hashlib.md5(f"{text}&key={self.keys['app_key']}".encode()).hexdigest()} | form
 
     def post(self, path: str, body: str, content_type: str = "application/x-www-form-urlencoded") -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(self.where.hostname or "", self.where.port, timeout=10)
-        try:
-            connection.request("POST", f"/shared/{path}", body.encode(), {"Content-Type": content_type})
-            reply = connection.getresponse()
-            return reply.status, reply.read()
-        finally:
-            connection.close()
+        return send("POST", f"{self.site}/shared/{path}", body.encode(), {"Content-Type": content_type})
 
     def ask(self, path: str, **fields: Any) -> Any:
         """`data` of a good answer."""
@@ -245,7 +238,7 @@ def test_an_answer_can_be_lost_after_the_cards_were_sold(client: Client, shop: A
         Acg.misbehave(shop.url, "trade", fault)
         body = urlencode(client.form(**order(request_no=fault)))
         if fault == "silent":
-            with pytest.raises(http.client.HTTPException):
+            with pytest.raises(HANG_UPS):
                 client.post("commodity/trade", body)
         else:
             status, raw = client.post("commodity/trade", body)
@@ -259,7 +252,7 @@ def test_an_answer_can_be_lost_after_the_cards_were_sold(client: Client, shop: A
 
 def test_an_answer_can_be_lost_before_anything_was_sold(client: Client, shop: Acg) -> None:
     Acg.misbehave(shop.url, "trade", "before_silent")
-    with pytest.raises(http.client.HTTPException):
+    with pytest.raises(HANG_UPS):
         client.trade(request_no="one")
     for fault, expected in (("before_500", 500), ("before_429", 429), ("before_moved", 302)):
         Acg.misbehave(shop.url, "trade", fault)
@@ -327,7 +320,7 @@ def test_it_can_fail_late_and_give_the_money_back(client: Client, shop: Acg) -> 
 
 def test_it_can_go_down(client: Client, shop: Acg) -> None:
     Acg.go_down(shop.url, 60)
-    with pytest.raises(http.client.HTTPException):
+    with pytest.raises(HANG_UPS):
         client.ask("authentication/connect")
     Acg.go_down(shop.url, 0)
     assert client.ask("authentication/connect")

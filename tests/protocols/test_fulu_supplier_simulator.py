@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import http.client
 import json
-import os
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -26,6 +21,7 @@ from cryptography.hazmat.primitives.padding import PKCS7
 from infra.local.supplier_shop import KINDS
 from infra.local.suppliers.common import Product
 from infra.local.suppliers.fulu import Fulu, encoded, signature
+from tests.supplied import HANG_UPS, Shop, eventually, send, shop, vectors
 
 BEIJING = timezone(timedelta(hours=8))
 CARD = Product("10000001", "样板卡/100 点", 9_512_500, stock=20, quantity_max=5, more={"face": "10.00"})
@@ -57,7 +53,7 @@ class Client:
     """A customer's own hands: they sign each request and check each answer."""
 
     def __init__(self, fulu: Fulu) -> None:
-        self.where = urlsplit(fulu.terms["site"])
+        self.site = fulu.terms["site"]
         self.app_key, self.secret = fulu.terms["app_key"], fulu.keys["app_secret"]
 
     def params(self, method: str, biz: Any, **other: str) -> dict[str, Any]:
@@ -76,13 +72,7 @@ class Client:
         return {"sign": md5_of_sorted(compact(params), self.secret)} | params
 
     def post(self, body: str, path: str = "/api/getway") -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(self.where.hostname or "", self.where.port, timeout=10)
-        try:
-            connection.request("POST", path, body.encode(), {"Content-Type": "application/json"})
-            reply = connection.getresponse()
-            return reply.status, reply.read()
-        finally:
-            connection.close()
+        return send("POST", self.site + path, body.encode(), {"Content-Type": "application/json"})
 
     def answer(self, params: dict[str, Any]) -> dict[str, Any]:
         status, raw = self.post(compact(params))
@@ -126,50 +116,14 @@ def game(**fields: Any) -> dict[str, Any]:
     return card(product_id=10000002) | wanted | fields
 
 
-def eventually(happened: Callable[[], Any], seconds: float = 8) -> None:
-    until = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.01)
-
-
-@dataclass
-class Shop:
-    """The customer's end: keeps every callback and answers as told, `success` where nothing was said."""
-
-    url: str = ""
-    told: list[dict[str, str]] = field(default_factory=list)
-    answers: list[bytes] = field(default_factory=list)
-
-    def wait_for(self, number_min: int) -> list[dict[str, str]]:
-        eventually(lambda: len(self.told) >= number_min)
-        return self.told
-
-
 @pytest.fixture
-def shop() -> Iterator[Shop]:
-    kept = Shop()
+def inbox() -> Iterator[Shop]:
+    with shop(b"success") as one:
+        yield one
 
-    class Door(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers["Content-Length"]))
-            kept.told.append(dict(parse_qsl(raw.decode(), keep_blank_values=True)))
-            body = kept.answers.pop(0) if kept.answers else b"success"
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    kept.url = f"http://127.0.0.1:{server.server_address[1]}/suppliers/fulu"
-    yield kept
-    server.shutdown()
-    server.server_close()
+def told_to(inbox: Shop, number_min: int = 0) -> list[dict[str, str]]:
+    return [dict(parse_qsl(one.raw.decode(), keep_blank_values=True)) for one in inbox.wait(number_min)]
 
 
 @pytest.fixture
@@ -200,10 +154,7 @@ def test_the_command_knows_the_kind_and_its_owner_gets_terms_and_keys(fulu: Fulu
 
 
 def test_the_computed_sample_has_the_signature_that_the_stand_in_would_give(fulu: Fulu) -> None:
-    folder = os.environ.get("KAQUAN_VECTORS")
-    if not folder:
-        pytest.skip("KAQUAN_VECTORS does not say where the published samples are")
-    sample = json.loads((Path(folder) / "supplier_fulu.json").read_text())
+    sample = vectors("supplier_fulu.json")
     request = {name: value for name, value in sample["request_from_docs"].items() if name != "sign"}
     computed = sample["computed_by_us"]
 
@@ -449,51 +400,63 @@ def test_only_known_traits_can_be_set(fulu: Fulu) -> None:
 # -- callbacks ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_order_is_called_back_with_the_fields_of_an_authentic_sample(client: Client, fulu: Fulu, shop: Shop) -> None:
-    Fulu.call_back(fulu.url, shop.url)
+def test_the_end_of_an_order_is_called_back_without_its_cards(client: Client, fulu: Fulu, inbox: Shop) -> None:
+    Fulu.call_back(fulu.url, inbox.url)
     taken = client.card(customer_order_no="one", buy_num=2)
 
-    (told,) = shop.wait_for(1)
+    (told,) = told_to(inbox, 1)
 
     assert genuine(told, client)
     assert (told["order_id"], told["customer_order_no"], told["order_status"]) == (taken["order_id"], "one", "success")
     assert (told["product_id"], told["price"], told["buy_num"]) == ("10000001", "9.5125", "2")
     assert "card" not in json.dumps(told)
-    if folder := os.environ.get("KAQUAN_VECTORS"):
-        sample = json.loads((Path(folder) / "supplier_fulu.json").read_text())["order_callback_sample"]
-        assert set(told) == set(sample)
-        assert len(told["order_id"]) == len(sample["order_id"])
     eventually(lambda: Fulu.told(fulu.url, taken["order_id"])[0]["state"] == "acknowledged")
 
 
-def test_nobody_is_called_back_where_no_address_was_set(client: Client, fulu: Fulu, shop: Shop) -> None:
-    Fulu.call_back(fulu.url, shop.url)
+def test_a_callback_has_the_fields_of_an_authentic_sample(client: Client, fulu: Fulu, inbox: Shop) -> None:
+    sample = vectors("supplier_fulu.json")["order_callback_sample"]
+    Fulu.call_back(fulu.url, inbox.url)
+    client.ask("order.direct.add", **game())
+
+    (told,) = told_to(inbox, 1)
+
+    assert set(told) == set(sample)
+    assert [len(told[name]) for name in ("order_id", "charge_finish_time", "operator_serial_number", "sign")] == [
+        len(sample[name]) for name in ("order_id", "charge_finish_time", "operator_serial_number", "sign")
+    ]
+    assert told["recharge_description"] == sample["recharge_description"]
+
+
+def test_nobody_is_called_back_where_no_address_was_set(client: Client, fulu: Fulu, inbox: Shop) -> None:
+    Fulu.call_back(fulu.url, inbox.url)
     Fulu.call_back(fulu.url, "")
     client.card()
     assert Fulu.told(fulu.url) == []
 
 
-def test_a_callback_comes_again_until_the_word_success(client: Client, fulu: Fulu, shop: Shop) -> None:
-    Fulu.call_back(fulu.url, shop.url)
-    shop.answers = [b"ok", b'{"code":0}']
+def test_a_callback_comes_again_until_the_word_success(client: Client, fulu: Fulu, inbox: Shop) -> None:
+    Fulu.call_back(fulu.url, inbox.url)
+    inbox.answer = b"ok"
     taken = client.card()
+    inbox.wait(2)
+    inbox.answer = b"success"
 
     eventually(lambda: Fulu.told(fulu.url, taken["order_id"])[0]["state"] == "acknowledged")
 
-    assert len(shop.told) == 3
+    assert len(told_to(inbox)) == 3
 
 
-def test_a_failure_is_called_back_and_so_is_a_refund(client: Client, fulu: Fulu, shop: Shop) -> None:
-    Fulu.call_back(fulu.url, shop.url)
+def test_a_failure_is_called_back_and_so_is_a_refund(client: Client, fulu: Fulu, inbox: Shop) -> None:
+    Fulu.call_back(fulu.url, inbox.url)
     Fulu.misbehave(fulu.url, "buy", "fails_late", seconds=0)
     client.card(customer_order_no="one")
-    assert shop.wait_for(1)[0]["order_status"] == "failed"
+    assert told_to(inbox, 1)[0]["order_status"] == "failed"
 
     good = client.card(customer_order_no="two")
-    shop.wait_for(2)
+    told_to(inbox, 2)
     Fulu.void(fulu.url, good["order_id"], refund=True)
 
-    refund = shop.wait_for(3)[2]
+    refund = told_to(inbox, 3)[2]
     assert genuine(refund, client)
     assert (refund["refund_status"], refund["customer_order_no"], "order_status" in refund) == ("success", "two", False)
     assert Fulu.bought(fulu.url, "two") == []
@@ -502,16 +465,16 @@ def test_a_failure_is_called_back_and_so_is_a_refund(client: Client, fulu: Fulu,
     assert client.info("two")["order_state"] == "failed"
 
 
-def test_callbacks_can_be_forged_doubled_reordered_stale_or_missing(client: Client, fulu: Fulu, shop: Shop) -> None:
+def test_callbacks_can_be_forged_doubled_reordered_stale_or_missing(client: Client, fulu: Fulu, inbox: Shop) -> None:
     def told_with(fault: str, number_of: int) -> list[dict[str, str]]:
-        shop.told.clear()
+        inbox.notices.clear()
         Fulu.misbehave(fulu.url, "callback", fault)
         order_id = client.card()["order_id"]
         eventually(lambda: all(one["tries"] for one in Fulu.told(fulu.url, order_id)))
-        assert len(shop.told) == number_of, fault
-        return sorted(shop.told, key=lambda one: genuine(one, client))
+        assert len(told_to(inbox)) == number_of, fault
+        return sorted(told_to(inbox), key=lambda one: genuine(one, client))
 
-    Fulu.call_back(fulu.url, shop.url)
+    Fulu.call_back(fulu.url, inbox.url)
     forged, true_one = told_with("forged", 2)
     assert (forged["order_status"], genuine(forged, client)) == ("failed", False)
     assert (true_one["order_status"], genuine(true_one, client)) == ("success", True)
@@ -523,18 +486,18 @@ def test_callbacks_can_be_forged_doubled_reordered_stale_or_missing(client: Clie
 
 
 def test_a_callback_can_be_badly_signed_or_lie_or_come_before_the_answer(
-    client: Client, fulu: Fulu, shop: Shop
+    client: Client, fulu: Fulu, inbox: Shop
 ) -> None:
-    Fulu.call_back(fulu.url, shop.url)
+    Fulu.call_back(fulu.url, inbox.url)
     Fulu.misbehave(fulu.url, "notify", "wrong_signature")
     order_id = client.card()["order_id"]
-    assert not genuine(shop.wait_for(1)[0], client)
+    assert not genuine(told_to(inbox, 1)[0], client)
     eventually(lambda: Fulu.told(fulu.url, order_id)[0]["state"] == "acknowledged")
     Fulu.tell(fulu.url, order_id, says="failed")
-    assert shop.wait_for(2)[1]["order_status"] == "failed"
+    assert told_to(inbox, 2)[1]["order_status"] == "failed"
     Fulu.misbehave(fulu.url, "buy", "callback_first")
     client.card(customer_order_no="early")
-    assert shop.told[-1]["customer_order_no"] == "early"
+    assert told_to(inbox)[-1]["customer_order_no"] == "early"
 
 
 # -- bad days ----------------------------------------------------------------------------------------------------------
@@ -543,7 +506,7 @@ def test_a_callback_can_be_badly_signed_or_lie_or_come_before_the_answer(
 def test_an_answer_can_be_lost_after_the_order_was_taken(client: Client, fulu: Fulu) -> None:
     for fault in ("silent", "500", "garbage", "cut_short"):
         Fulu.misbehave(fulu.url, "buy", fault)
-        with pytest.raises((http.client.HTTPException, json.JSONDecodeError)):
+        with pytest.raises((*HANG_UPS, json.JSONDecodeError)):
             client.card(customer_order_no=fault)
         assert len(Fulu.bought(fulu.url, fault)) == 1
         assert client.info(fault)["order_state"] == "success"
@@ -557,7 +520,7 @@ def test_an_answer_can_say_system_error_though_the_order_was_taken(client: Clien
 
 def test_an_answer_can_be_lost_before_anything_was_done(client: Client, fulu: Fulu) -> None:
     Fulu.misbehave(fulu.url, "buy", "before_silent")
-    with pytest.raises(http.client.HTTPException):
+    with pytest.raises(HANG_UPS):
         client.card(customer_order_no="one")
     for fault, expected in (("before_500", 500), ("before_429", 429), ("before_moved", 302)):
         Fulu.misbehave(fulu.url, "buy", fault)
@@ -620,31 +583,31 @@ def test_it_can_deliver_half_the_same_code_or_dearer(client: Client, fulu: Fulu)
     assert before - Fulu.balance_e6(fulu.url) == 2 * 9_512_500
 
 
-def test_it_can_deliver_late(client: Client, fulu: Fulu, shop: Shop) -> None:
-    Fulu.call_back(fulu.url, shop.url)
+def test_it_can_deliver_late(client: Client, fulu: Fulu, inbox: Shop) -> None:
+    Fulu.call_back(fulu.url, inbox.url)
     Fulu.misbehave(fulu.url, "buy", "late", seconds=0.2)
     client.card(customer_order_no="one")
-    assert (client.info("one")["order_state"], shop.told) == ("processing", [])
-    assert shop.wait_for(1)[0]["order_status"] == "success"
+    assert (client.info("one")["order_state"], told_to(inbox)) == ("processing", [])
+    assert told_to(inbox, 1)[0]["order_status"] == "success"
     assert client.info("one")["cards"]
 
 
 def test_it_can_go_down(client: Client, fulu: Fulu) -> None:
     Fulu.go_down(fulu.url, 60)
-    with pytest.raises(http.client.HTTPException):
+    with pytest.raises(HANG_UPS):
         client.ask("user.info.get")
     Fulu.go_down(fulu.url, 0)
     assert client.ask("user.info.get")
 
 
-def test_orders_and_the_callback_address_outlive_a_restart(tmp_path: Path, shop: Shop) -> None:
+def test_orders_and_the_callback_address_outlive_a_restart(tmp_path: Path, inbox: Shop) -> None:
     state = tmp_path / "fulu.sqlite"
     with Fulu(state) as fulu:
         Fulu.put_products(fulu.url, [CARD])
-        Fulu.call_back(fulu.url, shop.url)
+        Fulu.call_back(fulu.url, inbox.url)
         Client(fulu).card(customer_order_no="one")
-        shop.wait_for(1)
+        told_to(inbox, 1)
     with Fulu(state) as fulu:
         assert Client(fulu).info("one")["order_state"] == "success"
         Client(fulu).card(customer_order_no="two")
-        shop.wait_for(2)
+        told_to(inbox, 2)

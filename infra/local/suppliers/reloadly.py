@@ -75,7 +75,7 @@ class Reloadly(CalledBack):
         history=("absent",),
         status=("absent",),
     )
-    fault_seconds: ClassVar = CalledBack.fault_seconds | {"short": 1}
+    fault_seconds: ClassVar = {**CalledBack.fault_seconds, "short": 1}
     words: ClassVar[Mapping[str, tuple[int, str, str]]] = {
         "product": (404, "PRODUCT_NOT_FOUND", "Product was not found"),
         "off_sale": (400, "PRODUCT_NOT_AVAILABLE", "Product is not available at the moment"),
@@ -139,14 +139,14 @@ class Reloadly(CalledBack):
             case "POST", ["topups" | "topups-async" as how]:
                 later = how == "topups-async"
                 return "buy", self._on(TOP_UPS, request, lambda fault: self._top_up(_json(request), fault, later))
-            case "GET", ["orders", "transactions", number, "cards"]:
-                return "cards", self._on(GIFT_CARDS, request, lambda fault: self._cards(number, fault))
-            case "GET", ["topups", number, "status"]:
-                return "status", self._on(TOP_UPS, request, lambda fault: self._status(number, fault))
-            case "GET", ["reports", "transactions", *number]:
-                return "history", self._on(GIFT_CARDS, request, lambda f: self._history(ledger.CARD, number, query, f))
-            case "GET", ["topups", "reports", "transactions", *number]:
-                return "history", self._on(TOP_UPS, request, lambda f: self._history(ledger.TOP_UP, number, query, f))
+            case "GET", ["orders", "transactions", order, "cards"]:
+                return "cards", self._on(GIFT_CARDS, request, lambda fault: self._cards(order, fault))
+            case "GET", ["topups", order, "status"]:
+                return "status", self._on(TOP_UPS, request, lambda fault: self._status(order, fault))
+            case "GET", ["reports", "transactions", *rest]:
+                return "history", self._on(GIFT_CARDS, request, lambda f: self._history(ledger.CARD, rest, query, f))
+            case "GET", ["topups", "reports", "transactions", *rest]:
+                return "history", self._on(TOP_UPS, request, lambda f: self._history(ledger.TOP_UP, rest, query, f))
         raise self.no("nowhere")
 
     def refusal(self, refused: RefusedError) -> Reply:
@@ -513,7 +513,8 @@ def _paid(product: Product) -> float:
 
 def _sender_e6(product: Product) -> int:
     """The denomination in dollars, of which the discount goes off and to which the fee comes."""
-    return round((product.cost_e6 - product.more.get("fee_e6", 0)) / (1 - float(product.more.get("discount", 0)) / 100))
+    paid = 1 - float(product.more.get("discount", 0)) / 100
+    return round((product.cost_e6 - int(product.more.get("fee_e6", 0))) / paid)
 
 
 def _with_dial_code(account: Mapping[str, str]) -> str:
