@@ -49,10 +49,11 @@ class Notice:
 
 @dataclass
 class Shop:
-    """Takes what is posted to `url`, and answers with `answer`."""
+    """Takes what is posted to `url`, and answers as it says; that may be changed while it runs."""
 
     url: str
     answer: bytes
+    status: int = 200
     notices: list[Notice] = field(default_factory=list)
 
     def wait(self, number: int = 1) -> list[Notice]:
@@ -66,7 +67,7 @@ def shop(answer: bytes) -> Iterator[Shop]:
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers["Content-Length"]))
             one.notices.append(Notice(self.path, dict(self.headers.items()), raw))
-            self.send_response(200)
+            self.send_response(one.status)
             self.send_header("Content-Length", str(len(one.answer)))
             self.end_headers()
             self.wfile.write(one.answer)

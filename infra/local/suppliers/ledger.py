@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS orders (
     returned_e6 INTEGER NOT NULL, account TEXT NOT NULL, notify_url TEXT NOT NULL, state TEXT NOT NULL,
     ending TEXT NOT NULL, due REAL, asks_left INTEGER, placed_at REAL NOT NULL, ended_at REAL, more TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS orders_by_ours ON orders (ours);
+CREATE INDEX IF NOT EXISTS orders_open ON orders (state, due);
 CREATE TABLE IF NOT EXISTS cards (
     serial INTEGER PRIMARY KEY AUTOINCREMENT, order_no TEXT NOT NULL, card_no TEXT NOT NULL, password TEXT NOT NULL,
     voided INTEGER NOT NULL DEFAULT 0);
@@ -320,6 +321,15 @@ class Ledger:
             question = "SELECT * FROM orders WHERE ours = ?" if ours else "SELECT * FROM orders WHERE ? = ''"
             rows = db.execute(question + " AND ? IN ('', state) ORDER BY serial", (ours, state)).fetchall()
             return [_order(db, row) for row in rows]
+
+    def bought_twice(self) -> list[str]:
+        """The buyer's numbers under which more than one order holds money."""
+        with self._store.transaction() as db:
+            rows = db.execute(
+                f"SELECT ours FROM orders WHERE ours != '' AND state NOT IN {GIVEN_BACK}"  # noqa: S608 - our own words
+                " GROUP BY ours HAVING COUNT(*) > 1 ORDER BY ours"
+            )
+            return [row["ours"] for row in rows]
 
     def end(self, order_no: str, outcome: str, told: bool = True) -> Order:
         """End an open order now: delivered, failed, canceled, half or same_code. No("absent"), No("settled")."""
