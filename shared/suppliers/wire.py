@@ -54,10 +54,10 @@ def call(
     url: str,
     body: bytes | None,
     headers: Mapping[str, str],
-    timeout: float = TIMEOUT,
+    timeout: float | None = None,
     answer_max: int = ANSWER_MAX,
 ) -> Reply:
-    """One exchange; raises NotSent or NoAnswer. url: HTTPS, or plain HTTP to 127.0.0.1."""
+    """One exchange; raises NotSent or NoAnswer. url: HTTPS, or plain HTTP to 127.0.0.1. timeout: `TIMEOUT` if None."""
     connection, target = _connection(url)
     with contextlib.ExitStack() as after:
         try:
@@ -71,7 +71,7 @@ def call(
         except (OSError, http.client.HTTPException, ValueError):
             raise NotSent from None
         try:
-            connection.sock = _Bounded(connection.sock, timeout)
+            connection.sock = _Bounded(connection.sock, TIMEOUT if timeout is None else timeout)
             connection.endheaders(body)
             response = connection.getresponse()
             got = response.read(answer_max + 1)
@@ -138,6 +138,7 @@ def told(supplier: str, exchange: Callable[[], Reply], read: Callable[[Reply], T
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 _AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?")
+_DIGITS = re.compile(r"[0-9]{1,18}")
 _WHOLE = re.compile(r"-?[0-9]{1,15}")
 
 
@@ -165,6 +166,11 @@ def text(value: object, most: int = 128) -> str:
     return found
 
 
+def is_number(value: str) -> bool:
+    """Whether it is digits alone, as the ids of many suppliers are."""
+    return bool(_DIGITS.fullmatch(value))
+
+
 def whole(value: object) -> int:
     """An integer, which some write as a text; anything else is a ValueError."""
     if type(value) is int and abs(value) < 10**15:
@@ -185,6 +191,15 @@ def decimal(amount_e6: int, places: int = 6) -> str:
     """An amount in millionths as a decimal of two places or more, rounded down: a ceiling is never raised."""
     fraction = f"{amount_e6 % MILLION:06d}"[:places]
     return f"{amount_e6 // MILLION}.{fraction[:2]}{fraction[2:].rstrip('0')}"
+
+
+def readable(items: Iterable[Any], read: Callable[[Any], Iterable[T]]) -> list[T]:
+    """What is read of a list, without what is not in the documented form: one odd product must not hide the others."""
+    found: list[T] = []
+    for item in items:
+        with contextlib.suppress(*UNREADABLE):
+            found += list(read(item))
+    return found
 
 
 def fit(account: Account, keys: Sequence[Keys], terms: Iterable[str], secrets: Iterable[str]) -> None:

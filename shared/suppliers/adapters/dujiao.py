@@ -169,7 +169,8 @@ class Dujiao:
         fresh = _STAMP.fullmatch(stamp) and abs(int(stamp) - now.timestamp()) <= WINDOW
         path = self.account.terms.get("callback_path") or CALLBACK_PATH
         named = [keys for keys in self.keys if keys.get("api_key") == headers.get("dujiao-next-api-key")]
-        signatures = [signing.dujiao("POST", path, stamp, raw, keys["api_secret"]) for keys in named if keys.get("secret")]
+        secrets = [keys["api_secret"] for keys in named if keys.get("api_secret")]
+        signatures = [signing.dujiao("POST", path, stamp, raw, secret) for secret in secrets]
         given = headers.get("dujiao-next-signature", "")
         if not fresh or len(raw) > CALLBACK_MAX or not signing.is_signed(given, signatures):
             raise BadCallback

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shared.suppliers import wire
 from shared.suppliers.supplier import Delivers, Product, Wish
-
-_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 def offers(item: Mapping[str, Any], currency: str) -> Iterator[Product]:
@@ -18,7 +15,7 @@ def offers(item: Mapping[str, Any], currency: str) -> Iterator[Product]:
     for sku in item["skus"]:
         kind = " ".join(str(value) for value in (sku.get("spec_values") or {}).values())
         yield Product(
-            product=f"{number(item['id'])}-{number(sku['id'])}",
+            product=f"{wire.whole(item['id'])}-{wire.whole(sku['id'])}",
             title=f"{_in_chinese(item['title'])} {kind}".strip(),
             delivers=Delivers.TOPUP if fields else Delivers.CARDS,
             cost_e6=wire.e6(sku["price_amount"]),
@@ -27,14 +24,6 @@ def offers(item: Mapping[str, Any], currency: str) -> Iterator[Product]:
             on_sale=item.get("is_active", True) is True and sku.get("is_active", True) is True,
             fields=fields,
         )
-
-
-def number(value: object) -> str:
-    """An id of theirs as text, or ValueError."""
-    found = wire.text(value)
-    if not _NUMBER.fullmatch(found):
-        raise ValueError("not an id")
-    return found
 
 
 def _wishes(schema: Mapping[str, Any]) -> Iterator[Wish]:
