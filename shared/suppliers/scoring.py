@@ -6,16 +6,17 @@ event after the other; what is so at the moment comes as `Facts`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from math import ceil, exp, inf, log, sqrt
-from statistics import median
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
+from shared.suppliers.attempts import HARMLESS
 from shared.suppliers.detectors import USUAL, Alarm, Counted, Ewma, Prior, Ring, Watch, ring_of, wilson
+from shared.suppliers.prices import TOO_CHEAP
 from shared.suppliers.supplier import Outcome, Reason
 
 
@@ -28,16 +29,8 @@ class Tier(StrEnum):
     D = "D"  # nothing
 
 
-class Cap(NamedTuple):
-    """share: of the purchases of the family, in percent. hold: how long his cards rest before they are sold."""
-
-    share: int
-    hold: timedelta = timedelta()
-
-
-CAPS: Mapping[Tier, Cap] = MappingProxyType(
-    {Tier.A: Cap(100), Tier.B: Cap(40), Tier.C: Cap(10, timedelta(hours=24)), Tier.D: Cap(0)}
-)
+REST: Mapping[Tier, timedelta] = MappingProxyType({Tier.C: timedelta(hours=24)})
+"""How long cards of a supplier of doubt rest before they are sold; what share he may have is said by `routing.CAPS`."""
 
 FLOORS: Mapping[Tier, float] = MappingProxyType({Tier.A: 85.0, Tier.B: 70.0, Tier.C: 50.0, Tier.D: 0.0})
 CLIMB = 3.0  # points above its floor at which a tier is won: it is lost at the floor, so that noise moves nobody twice
@@ -52,21 +45,11 @@ VOID_PRIOR = Prior(rate=USUAL, strength=5_000)
 say nothing; with 50 a newcomer without a single void would stand at 0 points. The detectors are who is quick."""
 
 VOID_SCALE = 0.005
-FAR_TOO_CHEAP = -3.0
-OFFERS_LEAST = 3  # two prices do not say which of them is odd
-PRICE_STEP = 0.01  # prices closer to each other than this share are the same price
 SECONDS_MOST = 86_400.0
 
-_OURS = frozenset(
-    {  # why an order failed that no supplier could have delivered
-        Reason.ABOVE_CEILING,
-        Reason.BAD_ACCOUNT,
-        Reason.BAD_QUANTITY,
-        Reason.DUPLICATE,
-        Reason.LOW_BALANCE,
-        Reason.NOT_ALLOWED,
-    }
-)
+_OURS = HARMLESS | {Reason.DUPLICATE, Reason.LOW_BALANCE, Reason.NOT_ALLOWED}
+"""Why an order failed that no supplier could have delivered."""
+
 _STEPS = 34  # of the histogram, each √2 of the one before: a day lies in the last
 _LATENCIES = 1_000  # then all counts are halved: the newest weigh most
 _PRIOR_LATENCIES = 5  # 5 % of the first hundred deliveries: that long they have a say in where 95 % are
@@ -223,8 +206,8 @@ class Record:
 class Facts:
     """What is so at the moment. slo: seconds within which the family should be delivered.
 
-    price_z: how odd his prices are, see `price_z`; None where too few sell the same. notice: the issuer has told that
-    cards of his are void, and the case is open. failures, voids: what is usual in the family.
+    price_z: how odd his prices are, see `prices.deviation`; None where too few sell the same. notice: the issuer has
+    told that cards of his are void, and the case is open. failures, voids: what is usual in the family.
     """
 
     slo: float = 60.0
@@ -310,19 +293,9 @@ def factors_of(record: Record, facts: Facts) -> Factors:
         delivery=1 - failed.high,
         voids=exp(-void.high / VOID_SCALE),
         latency=1 / (1 + (slow / facts.slo) ** 2),
-        price=max(_CHEAP_LEAST, exp(min(0.0, (facts.price_z or 0.0) - FAR_TOO_CHEAP))),
+        price=max(_CHEAP_LEAST, exp(min(0.0, (facts.price_z or 0.0) - TOO_CHEAP))),
         operations=(1 - min(_FORGED_MOST, forged)) * (1 - lied) * papers,
     )
-
-
-def price_z(price: float, prices: Sequence[float]) -> float | None:
-    """How far a price lies from those of all suppliers, his own among them, in robust standard deviations; below 0 is
-    cheap. None where fewer than three sell it."""
-    if len(prices) < OFFERS_LEAST:
-        return None
-    middle = median(prices)
-    spread = median(abs(one - middle) for one in prices)
-    return (price - middle) / (1.4826 * max(spread, PRICE_STEP * middle))
 
 
 def usual(records: Iterable[Record]) -> tuple[Prior, Prior]:
@@ -426,7 +399,7 @@ def tier_of(points: float, tier: Tier | None) -> Tier:
 
 
 def _too_cheap(facts: Facts) -> bool:
-    return facts.price_z is not None and facts.price_z < FAR_TOO_CHEAP
+    return facts.price_z is not None and facts.price_z < TOO_CHEAP
 
 
 def _mean(prior: Prior, seen: Iterable[Counted]) -> Prior:

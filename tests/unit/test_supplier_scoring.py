@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import random
-import re
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.suppliers.detectors import Alarm
+from shared.suppliers.routing import CAPS
 from shared.suppliers.scoring import (
-    CAPS,
     CLIMB,
     FLOORS,
+    REST,
     WEIGHTS,
     Because,
     CalledBack,
@@ -35,14 +32,12 @@ from shared.suppliers.scoring import (
     WentBad,
     explain,
     factors_of,
-    price_z,
     score,
     tier_of,
     usual,
 )
 from shared.suppliers.supplier import Outcome, Reason
 
-DATA = Path(__file__).parents[1] / "data"
 ORDER = list(Tier)  # the best first
 
 FAST = Ended(Outcome.DELIVERED, seconds=3.0)
@@ -233,38 +228,12 @@ def test_a_cheap_price_is_an_alarm_and_a_dear_one_is_not() -> None:
     assert score(TRUSTED, Facts(price_z=-1e9), Tier.A).tier is Tier.C
 
 
-def test_of_two_prices_nobody_knows_which_is_odd_and_equal_prices_are_not() -> None:
-    assert price_z(1.0, [1.0, 10.0]) is None
-    assert price_z(9.99, [10.0, 10.0, 9.99]) == pytest.approx(-0.067, abs=0.001)
-
-
-def _listed(name: str, encoding: str, titles: Sequence[str], price: str) -> dict[str, float]:
-    with (DATA / f"supplier_{name}_pricelist.csv").open(encoding=encoding, newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {re.sub(r"[\s-]", "", "".join(row[title] for title in titles)): float(row[price]) for row in rows}
-
-
-def test_in_the_price_lists_the_doubtful_supplier_is_too_cheap_and_no_other_is() -> None:
-    a = _listed("a", "gb18030", ("名称", "规格"), "进价")
-    b = _listed("b", "utf-8-sig", ("goods_name",), "goods_price")  # the brand stands before the name
-    doubtful = _listed("d", "gb18030", ("商品",), "特价")
-    compared = 0
-    for title, cheap in doubtful.items():
-        honest = [price for prices in (a, b) for name, price in prices.items() if name.endswith(title)]
-        if len(honest) == 2:
-            compared += 1
-            zs = [price_z(price, [*honest, cheap]) or 0.0 for price in (cheap, *honest)]
-            assert zs[0] < -3
-            assert all(abs(z) < 3 for z in zs[1:])
-    assert compared >= 5
-
-
 # --- tiers -----------------------------------------------------------------------------------------------------------
 
 
 def test_caps_fall_with_the_tier_and_doubtful_cards_rest_a_day() -> None:
-    assert [CAPS[tier].share for tier in Tier] == [100, 40, 10, 0]
-    assert [CAPS[tier].hold.total_seconds() / 3600 for tier in Tier] == [0, 0, 24, 0]
+    assert [CAPS[tier] for tier in Tier] == [1.0, 0.4, 0.1, 0.0]
+    assert {tier: rest.total_seconds() / 3600 for tier, rest in REST.items()} == {Tier.C: 24}
 
 
 @pytest.mark.parametrize("tier", list(Tier))
