@@ -169,7 +169,8 @@ def test_what_is_signed_is_what_is_sent(ours: Supplier, at: Door) -> None:
     ours.place(PURCHASE, NOW)
 
     sent = at.last
-    assert (sent.method, sent.headers["content-type"]) == ("POST", "application/json")
+    assert (sent.method, sent.target) == ("POST", "/api/getway")
+    assert sent.headers["content-type"] == "application/json"
     request = json.loads(sent.body)
     given = request.pop("sign")
     text = sent.body.decode().replace(f',"sign":"{given}"', "")

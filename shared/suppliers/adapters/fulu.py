@@ -5,7 +5,7 @@ and whatever else comes is unknown. Whether cards come enciphered is not known e
 ``none`` or ``aes``; without it, a text that may be a cipher goes to nobody. Phone and data plans are ordered by other
 calls, and are not offered.
 
-Terms: ``app_key``; ``site`` (the whole address of the gateway), ``card_cipher``. Key: ``app_secret``.
+Terms: ``app_key``; ``site``, ``card_cipher``. Key: ``app_secret``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ from shared.suppliers.supplier import (
     Wish,
 )
 
-GATEWAY = "https://openapi.fulu.com/api/getway"
+SITE = "https://openapi.fulu.com"
+GATEWAY = "/api/getway"  # so spelt by the platform
 TRAITS = Traits(asks_by_ours=True, calls_back=True, rate=5.0)
 CALLBACK_MAX = 8192
 T = TypeVar("T")
@@ -160,7 +161,8 @@ class Fulu:
         params["sign"] = signing.fulu_request(params, self._secrets[0])
         body, headers = signing.php_json(params).encode(), {"Content-Type": "application/json"}
         most = wire.LIST_MAX if method == "fulu.goods.list.get" else wire.ANSWER_MAX
-        return wire.call("POST", self.account.terms.get("site") or GATEWAY, body, headers, answer_max=most)
+        address = (self.account.terms.get("site") or SITE).rstrip("/") + GATEWAY
+        return wire.call("POST", address, body, headers, answer_max=most)
 
     def _read(self, reply: wire.Reply, good: Callable[[Any], T], bad: Callable[[int, str], T]) -> T | Answer:
         """What his signed result says; what `bad` makes of a refusal, by its number and its words."""
