@@ -29,7 +29,7 @@ CONTEXT = SimpleNamespace(
 )  # fmt: skip
 BASE = "https://shop.example/api"
 ROOT = Path(__file__).parents[1]
-STREAMS = {"orders": "relay", "payments": "relay", "jobs": "relay", "cards": "insights"}
+STREAMS = {"orders": "relay", "payments": "relay", "purchases": "relay", "jobs": "relay", "cards": "insights"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def http_doors() -> dict[str, list[str]]:
 @cache
 def workers() -> list[str]:
     """The doors behind a queue of the same name."""
-    queues = ("risk_checks", "card_dispatch", "after_sales", "bulk_jobs", "vault_keeping")
+    queues = ("risk_checks", "card_dispatch", "purchasing", "after_sales", "bulk_jobs", "vault_keeping")
     return [name for name in queues if (ROOT / "functions" / name).exists()]
 
 

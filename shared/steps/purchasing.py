@@ -7,8 +7,8 @@ death asks, and buys again only when it is sure that nothing was bought. Callbac
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import SystemRandom
@@ -30,7 +30,7 @@ from shared.steps.relay import PURCHASES
 from shared.suppliers import accounts, attempts, balances, prices, pulses, purchases, registry
 from shared.suppliers.accounts import Head
 from shared.suppliers.attempts import AttemptState
-from shared.suppliers.errors import UnknownSupplier
+from shared.suppliers.errors import SupplierRefused, SupplierSilent, UnknownSupplier
 from shared.suppliers.offers import Offer
 from shared.suppliers.purchases import Attempt
 from shared.suppliers.routing import Choice, Decision, LeftOut, Wanted
@@ -122,8 +122,12 @@ def _advance(at: _Work, hint: str, now: datetime) -> _Wait:
 def _begin(at: _Work, known: list[Attempt], now: datetime) -> _Wait:
     """Decide of whom to buy what is still missing."""
     line, missing = at.line, int(at.line.quantity) - int(at.line.got or 0)
-    tried = frozenset(str(one.supplier) for one in known if one.supplier and not int(one.delivered))
     most_e6 = int(known[-1].most_e6) if known else int(line.most_e6)
+    dear = [one for one in known if one.reason == Reason.ABOVE_CEILING]  # also those that nobody was asked for
+    forgiven = [one for one in dear if int(one.most_e6) < most_e6]  # a person has allowed more since
+    tried = frozenset(
+        str(one.supplier) for one in known if one.supplier and not int(one.delivered) and one not in forgiven
+    )
     decision = supply.look(at.sku, Wanted(missing, most_e6, tried), now).decision
     if len(known) < attempts.ATTEMPTS_MAX:
         for choice in decision.choices:
@@ -131,8 +135,9 @@ def _begin(at: _Work, known: list[Attempt], now: datetime) -> _Wait:
                 continue
             _insert(at, known, choice, most_e6, decision, now)
             raise _Again
-        asked = any(not one.supplier and int(one.most_e6) == most_e6 for one in known)
-        if decision.only_too_dear and not asked:
+        jumped = decision.only_too_dear or any(one.supplier for one in dear if one not in forgiven)
+        held_before = any(not one.supplier for one in dear if one not in forgiven)
+        if jumped and not decision.choices and not held_before:
             _hold(at, known, missing, most_e6, decision, now)
             return None
         waited = now - clock.parse(str(known[0].created_at if known else at.order.head.placed_at))
@@ -205,30 +210,48 @@ def _buy(at: _Work, attempt: Attempt, now: datetime) -> _Wait:
     slot = pulses.take(supplier.code, supplier.traits.slots, now + CALL_WITHIN, now, _chance)
     if slot is None:
         return SLOT_AGAIN
-    # Whoever finds it sent and overdue finds it after a death, not beside us.
-    sent = purchases.move_alone(attempt, AttemptState.SENT, now, now + CALL_WITHIN, sent_at=clock.iso(now))
-    answer = _call(supplier, slot, at.ticking, lambda: supplier.place(purchase, clock.now()))
+    with _slot(supplier, slot, at.ticking):
+        if not supplier.traits.ceiling and (said := _too_dear(supplier, purchase)):
+            return _refused(at, attempt, said, at.ticking())
+        # Whoever finds it sent and overdue finds it after a death, not beside us.
+        sent = purchases.move_alone(attempt, AttemptState.SENT, now, now + CALL_WITHIN, sent_at=clock.iso(now))
+        answer = supplier.place(purchase, clock.now())
     return _placed(at, sent, answer, supplier, at.ticking())
+
+
+def _too_dear(supplier: Supplier, purchase: Purchase) -> Answer | None:
+    """Where a supplier takes no ceiling, his price is asked right before; None where nothing speaks against it."""
+    try:
+        product = supplier.product(purchase.product, clock.now())
+    except SupplierSilent:
+        return Answer(Outcome.RETRY, Reason.SILENT)
+    except SupplierRefused as refused:
+        return Answer(Outcome.REFUSED, Reason(str(refused.facts["reason"])))
+    if product is None or not product.on_sale:
+        return Answer(Outcome.FAILED, Reason.OFF_SHELF)
+    above = product.cost_e6 > purchase.most_e6
+    return Answer(Outcome.FAILED, Reason.ABOVE_CEILING, said=f"price_e6={product.cost_e6}") if above else None
 
 
 def _placed(at: _Work, sent: Attempt, answer: Answer, supplier: Supplier, now: datetime) -> _Wait:
     """What becomes of an attempt by the answer to sending it."""
-    if answer.outcome is Outcome.RETRY:
-        sends = int(sent.sends)
-        if sends >= len(attempts.SEND_AGAIN):
-            _fail(at, sent, answer.reason, now, answer)
-        wait = attempts.SEND_AGAIN[sends]
-        said = purchases.told(sent, "place", answer, now)
-        purchases.move_alone(sent, AttemptState.CREATED, now, now + wait, sends=sends + 1, said=said)
+    if answer.outcome in {Outcome.RETRY, Outcome.REFUSED, Outcome.FAILED}:
+        return _refused(at, sent, answer, now)
+    return _told(at, sent, answer, supplier, "place", now)
+
+
+def _refused(at: _Work, attempt: Attempt, answer: Answer, now: datetime) -> _Wait:
+    """Nothing was bought: it is sent again a little later, or another supplier is asked."""
+    sends = int(attempt.sends)
+    if answer.outcome is Outcome.RETRY and sends < len(attempts.SEND_AGAIN):
+        wait, said = attempts.SEND_AGAIN[sends], purchases.told(attempt, "place", answer, now)
+        purchases.move_alone(attempt, AttemptState.CREATED, now, now + wait, sends=sends + 1, said=said)
         return wait
     if answer.outcome is Outcome.REFUSED:
-        _stop(str(sent.supplier), answer.reason, now)
-        _fail(at, sent, answer.reason, now, answer)
-    if answer.outcome is Outcome.FAILED:
-        if answer.reason is Reason.LOW_BALANCE:
-            _empty(str(sent.supplier), now)
-        _fail(at, sent, answer.reason, now, answer)
-    return _told(at, sent, answer, supplier, "place", now)
+        _stop(str(attempt.supplier), answer.reason, now)
+    if answer.reason is Reason.LOW_BALANCE:
+        _empty(str(attempt.supplier), now)
+    return _fail(at, attempt, answer.reason, now, answer)
 
 
 # --- ask -------------------------------------------------------------------------------------------------------------
@@ -241,12 +264,13 @@ def _ask(at: _Work, attempt: Attempt, now: datetime) -> _Wait:
     except UnknownSupplier:
         _stuck(at, attempt, "purchase_unknown", now)
         return None
-    if not attempts.may_ask(supplier.traits, str(attempt.upstream_no or "")):
-        return _undecided(at, attempt, now)
+    if supplier.traits.by_hand or not attempts.may_ask(supplier.traits, str(attempt.upstream_no or "")):
+        return _undecided(at, attempt, now, "buy_by_hand" if supplier.traits.by_hand else "")
     slot = pulses.take(supplier.code, supplier.traits.slots, now + CALL_WITHIN, now, _chance)
     if slot is None:
         return SLOT_AGAIN
-    answer = _call(supplier, slot, at.ticking, lambda: _asked(at, attempt, supplier))
+    with _slot(supplier, slot, at.ticking):
+        answer = _asked(at, attempt, supplier)
     now = at.ticking()
     if answer.outcome is Outcome.FAILED:
         _fail(at, attempt, answer.reason, now, answer)
@@ -303,7 +327,7 @@ def _told(at: _Work, attempt: Attempt, answer: Answer, supplier: Supplier, what:
     upstream_no = answer.upstream_no or attempt.upstream_no
     asks = int(attempt.asks) + (what == "ask")
     wait = attempts.ask_after(asks, clock.parse(str(attempt.sent_at)), now)
-    if not attempts.may_ask(supplier.traits, str(upstream_no or "")):
+    if supplier.traits.by_hand or not attempts.may_ask(supplier.traits, str(upstream_no or "")):
         wait = None
     moved = purchases.move_alone(
         attempt,
@@ -316,7 +340,7 @@ def _told(at: _Work, attempt: Attempt, answer: Answer, supplier: Supplier, what:
         reason=answer.reason,
         said=purchases.told(attempt, what, answer, now),
     )
-    return wait if wait is not None else _undecided(at, moved, now)
+    return wait if wait is not None else _undecided(at, moved, now, "buy_by_hand" if supplier.traits.by_hand else "")
 
 
 def _look_back(at: _Work, attempt: Attempt, now: datetime) -> None:
@@ -337,9 +361,9 @@ def _look_back(at: _Work, attempt: Attempt, now: datetime) -> None:
         purchases.rest(attempt, again)
 
 
-def _undecided(at: _Work, attempt: Attempt, now: datetime) -> _Wait:
-    """Nobody but a person can find out; he is told, and told again."""
-    _stuck(at, attempt, "purchase_unknown", now)
+def _undecided(at: _Work, attempt: Attempt, now: datetime, kind: str = "") -> _Wait:
+    """Nobody but a person can find out, or can do it; he is told, and told again."""
+    _stuck(at, attempt, kind or "purchase_unknown", now)
     return None
 
 
@@ -397,15 +421,14 @@ def _empty(supplier: str, now: datetime) -> None:
 # --- parts -----------------------------------------------------------------------------------------------------------
 
 
-def _call(supplier: Supplier, slot: int, ticking: clock.Ticking, call: Callable[[], Answer]) -> Answer:
-    """Call in a slot; the time at the wire is the real one, whatever the time of this run."""
+@contextmanager
+def _slot(supplier: Supplier, slot: int, ticking: clock.Ticking) -> Iterator[None]:
+    """Call in a slot: so many slots, each used no more often than this, keep within the supplier's rate."""
     traits, began = supplier.traits, ticking()
     try:
-        return call()
+        yield
     finally:
-        # So many slots, each used no more often than this, keep within the supplier's rate.
-        free_at = max(ticking(), began + timedelta(seconds=traits.slots / traits.rate))
-        pulses.give_back(supplier.code, slot, free_at)
+        pulses.give_back(supplier.code, slot, max(ticking(), began + timedelta(seconds=traits.slots / traits.rate)))
 
 
 def _purchase(at: _Work, attempt: Attempt, head: Head, offer: Offer) -> Purchase:

@@ -60,6 +60,7 @@ class Traits:
     repeat: see Repeat. asks_by_ours: an order can be asked after by our own number. calls_back: it tells us of an end.
     ceiling: it takes the most that we pay, and refuses above it. rate: calls a second. slots: calls at once.
     checks_account: it says before the purchase whether an account is there. quantity_max: pieces in one purchase.
+    by_hand: there is nobody to call: a person of ours buys.
     """
 
     repeat: Repeat = Repeat.BUYS
@@ -70,6 +71,7 @@ class Traits:
     rate: float = 5.0
     slots: int = 2
     quantity_max: int = 30
+    by_hand: bool = False
 
 
 class Delivers(StrEnum):

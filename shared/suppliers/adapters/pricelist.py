@@ -23,7 +23,7 @@ class Pricelist:
     keys: Sequence[Keys] = field(default=(), repr=False)
 
     # To place nothing a second time places nothing twice; the person sees one task for each of our numbers.
-    traits = Traits(repeat=Repeat.REPLAYS, asks_by_ours=True)
+    traits = Traits(repeat=Repeat.REPLAYS, asks_by_ours=True, ceiling=True, by_hand=True)
 
     @property
     def code(self) -> str:

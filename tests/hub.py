@@ -1,0 +1,104 @@
+"""Suppliers that sell to the shop, as real HTTP servers, let in and read into its offers without a console."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from infra.local.suppliers.common import Product, Supplier
+from infra.local.supplier_shop import KINDS as STAND_INS
+from shared.catalog import records as catalog
+from shared.kernel import clock
+from shared.suppliers import accounts, registry, supplier_keys
+from shared.suppliers.accounts import Head, Standing, Tier
+from shared.suppliers.admission import same
+from shared.suppliers.offers import Offer
+from tests.shop import Placed, Shop
+
+FOR_EVER = "9999-12-31"
+
+
+@dataclass(frozen=True)
+class Selling:
+    """One supplier: his stand-in, and our account with him."""
+
+    code: str
+    stand_in: Supplier
+
+    @property
+    def url(self) -> str:
+        return self.stand_in.url
+
+    def bought(self, number: str = "") -> list[dict[str, Any]]:
+        return Supplier.orders(self.url, number)
+
+    def misbehave(self, route: str, fault: str, times: int = 1, **more: float) -> None:
+        Supplier.misbehave(self.url, route, fault, times, **more)
+
+    @property
+    def head(self) -> Head:
+        return accounts.head_of(self.code)
+
+
+@contextmanager
+def selling(
+    folder: Path, code: str, kind: str, products: Mapping[str, Product], tier: Tier = Tier.A, **terms: str
+) -> Iterator[Selling]:
+    """A supplier who sells these products, by the SKU of ours that each is; with the rights to every brand."""
+    stand_in = STAND_INS[kind]()(folder / f"{code}.sqlite")
+    with stand_in:
+        Supplier.put_products(stand_in.url, list(products.values()))
+        brands = {same(sku.brand): FOR_EVER for sku in catalog.skus(products).values()}
+        now = clock.iso(datetime.now(UTC))
+        Head(
+            code,
+            name=code,
+            kind=kind,
+            terms={**stand_in.terms, **terms},
+            standing=Standing.APPROVED,
+            tier=tier,
+            brands=brands,
+            synced_at=now,
+        ).save()
+        supplier_keys.add(code, stand_in.keys)
+        registry.forget()
+        page = registry.supplier(code).products("", datetime.now(UTC))
+        listed = {one.title: one for one in page.products}
+        for sku, product in products.items():
+            one = listed[product.name]
+            Offer(
+                code,
+                one.product,
+                title=one.title,
+                delivers=one.delivers,
+                cost_e6=one.cost_e6,
+                stock=one.stock,
+                least=one.least,
+                most=one.most,
+                fields=[wish._asdict() for wish in one.fields],
+                fills={wish.name: fields for wish, fields in zip(one.fields, _fields(sku), strict=False)},
+                changed_at=now,
+                sku=sku,
+            ).save()
+        yield Selling(code, stand_in)
+
+
+def _fields(sku: str) -> list[str]:
+    return [field.name for field in catalog.skus([sku])[sku].account_fields]
+
+
+def pump_until(shop: Shop, order: Placed, status: str, within: float = 30) -> None:
+    """Play everything, also the messages that are delayed, until the order has a status; AssertionError after that."""
+    deadline = time.monotonic() + within
+    while True:
+        shop.pump()
+        found = shop.status(order)
+        if found == status:
+            return
+        assert time.monotonic() < deadline, f"the order is {found}"
+        time.sleep(0.1)  # a delayed message becomes visible by itself
