@@ -618,6 +618,18 @@ def test_a_false_callback_can_be_sent_at_any_time(supplier: Dujiao, client: Clie
     assert [sound(client, one) for one in inbox.wait(2)] == [True, False]
 
 
+def test_what_cannot_be_told_or_ended_is_refused(supplier: Dujiao, client: Client) -> None:
+    _, made = client.buy()
+
+    for refused in (
+        lambda: Dujiao.tell(supplier.url, made["order_no"]),
+        lambda: Dujiao.end(supplier.url, made["order_no"]),
+        lambda: Dujiao.void(supplier.url, "absent"),
+    ):
+        with pytest.raises(HTTPError, match=r"40[04]"):
+            refused()
+
+
 def test_voided_cards_are_named_and_a_refund_is_told(supplier: Dujiao, client: Client, inbox: Shop) -> None:
     before = Dujiao.balance_e6(supplier.url)
     _, made = client.buy(quantity=2, callback_url=inbox.url)

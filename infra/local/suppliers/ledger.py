@@ -352,9 +352,13 @@ class Ledger:
             return _order_of(db, order_no)
 
     def tell(self, order_no: str, says: str, how: str) -> None:
-        """Send one more notification about an order. says: the state it claims, or "" for what it is."""
+        """Send one more notification about an order. says: the state it claims, or "" for what it is.
+
+        No("absent"); ValueError if the order has no notify_url.
+        """
         with self._store.transaction() as db:
-            _write(db, _order_of(db, order_no), time.time(), says, how)
+            if not _write(db, _order_of(db, order_no), time.time(), says, how):
+                raise ValueError("the order was placed without an address for notifications")
 
     # -- inside a transaction --------------------------------------------------------------------------------------
 
