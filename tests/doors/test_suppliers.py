@@ -18,7 +18,6 @@ from shared.staff import records as staff
 from shared.steps import supplier_admission
 from shared.suppliers import accounts, registry, supplier_keys
 from shared.suppliers.errors import UnknownSupplier
-from tests.shop import CONTEXT, Answer, Shop, handler
 from tests.admitted import (
     COMPANY,
     PAPERS,
@@ -33,6 +32,7 @@ from tests.admitted import (
     show,
     upload,
 )
+from tests.shop import CONTEXT, Answer, Shop, handler
 
 TODAY = clock.shanghai_day(clock.now())
 NOWHERE = "http://127.0.0.1:9"  # nobody listens
