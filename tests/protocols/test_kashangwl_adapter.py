@@ -45,7 +45,6 @@ STAMP = str(int(NOW.timestamp()))
 KEYS = [{"secret": "secret-2"}, {"secret": "secret-1"}]
 NUMBER = "01jt5z0000000000000000000a0101"
 PURCHASE = Purchase(NUMBER, "1887", 2, 3_012_345, "https://ours.example/c?a=卡", buyer_address="10.9.8.7")
-CEILING = {"trait.ceiling": "true"}
 CARDS = [
     {"card_no": "vip1", "card_password": "PASS-1", "expired_at": "2022-12-31 00:00:00"},
     {"card_no": "", "card_password": "PASS-2", "expired_at": ""},
@@ -105,9 +104,8 @@ MONTH = Product("1887", "视频会员 月卡", Delivers.CARDS, 3_012_345, most=1
 
 
 def placed(script: Script, purchase: Purchase = PURCHASE) -> Answer:
-    """Placed where the ceiling is known to be kept, so that it is the only call."""
     with canned(script) as site:
-        return at(site.address, **CEILING).place(purchase, NOW)
+        return at(site.address).place(purchase, NOW)
 
 
 def asked(script: Script, upstream_no: str = "556076540184") -> Answer:
@@ -154,7 +152,7 @@ def test_nothing_secret_is_shown() -> None:
 def test_an_order_is_signed_as_it_is_sent() -> None:
     with canned(ok(bought(100))) as site:
         account = {"recharge_account": "卡 1", "区服": "一区"}
-        answer = at(site.address + "/", **CEILING).place(replace(PURCHASE, account=account), NOW)
+        answer = at(site.address + "/").place(replace(PURCHASE, account=account), NOW)
 
         assert [(heard.method, heard.path) for heard in site.heard] == [("POST", "/api/buy")]
         assert form(site.last) == {
@@ -167,36 +165,6 @@ def test_an_order_is_signed_as_it_is_sent() -> None:
             "recharge_template_input_items[区服]": "一区",
         }
     assert replace(answer, said="") == Answer(Outcome.ACCEPTED, upstream_no="5560", cost_e6=6_000_000)
-
-
-def buying(product: Script, **terms: str) -> tuple[Answer, list[str]]:
-    with canned(lambda heard: product if heard.path == "/api/product" else ok(bought(100))) as site:
-        answer = at(site.address, **terms).place(PURCHASE, NOW)
-        return answer, [heard.path.removeprefix("/api/") for heard in site.heard]
-
-
-@pytest.mark.parametrize(
-    ("product", "outcome", "reason", "calls"),
-    [
-        (ok(listed()), Outcome.ACCEPTED, Reason.NONE, ["product", "buy"]),
-        (ok(listed(price="3.012346")), Outcome.FAILED, Reason.ABOVE_CEILING, ["product"]),
-        (ok(listed(supply_state=2)), Outcome.FAILED, Reason.OFF_SHELF, ["product"]),
-        (ok(listed(hold_state=2)), Outcome.FAILED, Reason.OFF_SHELF, ["product"]),
-        (said({"code": "invalid_sign", "message": ""}), Outcome.REFUSED, Reason.BAD_SIGNATURE, ["product"]),
-        (said({"code": "server_error", "message": ""}), Outcome.RETRY, Reason.NOT_SENT, ["product"]),
-        (said({"code": "request_frequency", "message": ""}), Outcome.RETRY, Reason.NOT_SENT, ["product"]),
-    ],
-)
-def test_while_nobody_knows_that_a_ceiling_is_kept_the_price_is_asked_first(
-    product: Script, outcome: Outcome, reason: Reason, calls: list[str]
-) -> None:
-    answer, made = buying(product)
-    assert (answer.outcome, answer.reason, made) == (outcome, reason, calls)
-
-
-def test_where_placing_again_tells_of_the_first_order_a_new_price_does_not_refuse_it() -> None:
-    answer, calls = buying(ok(listed(price="99")), **{"trait.repeat": "replays"})
-    assert (answer.outcome, calls) == (Outcome.ACCEPTED, ["buy"])
 
 
 @pytest.mark.parametrize(
@@ -257,7 +225,6 @@ def test_what_goes_wrong_says_what_is_known(fault: str, monkeypatch: pytest.Monk
 def test_where_nobody_listens_nothing_was_bought() -> None:
     site = at(refusing())
     assert site.place(PURCHASE, NOW) == Answer(Outcome.RETRY, Reason.NOT_SENT)
-    assert at(refusing(), **CEILING).place(PURCHASE, NOW) == Answer(Outcome.RETRY, Reason.NOT_SENT)
     assert site.ask(NUMBER, "5560", NOW) == Answer(Outcome.UNKNOWN, Reason.NOT_SENT)
 
 

@@ -43,7 +43,6 @@ STAMP = str(int(NOW.timestamp() * 1000))
 KEYS = [{"api_key": "key-2"}, {"api_key": "key-1"}]
 NUMBER = "01jt5z0000000000000000000a0101"
 PURCHASE = Purchase(NUMBER, "7", 2, 9_987_654, "https://ours.example/c/卡")
-CEILING = {"trait.ceiling": "true"}
 BOUGHT = {"code": 200, "msg": "成功", "data": {"ordersn": "D1007", "external_orderno": NUMBER}}
 
 
@@ -69,9 +68,8 @@ def assert_signed(heard: Heard) -> None:
 
 
 def placed(script: Script, purchase: Purchase = PURCHASE) -> Answer:
-    """Placed where the ceiling is known to be kept, so that it is the only call."""
     with canned(script) as site:
-        return at(site.address, **CEILING).place(purchase, NOW)
+        return at(site.address).place(purchase, NOW)
 
 
 def asked(script: Script, upstream_no: str = "D1007") -> Answer:
@@ -124,7 +122,7 @@ def test_nothing_secret_is_shown() -> None:
 
 def test_an_order_is_signed_as_it_is_sent() -> None:
     with canned(said(BOUGHT)) as site:
-        answer = at(site.address + "/", **CEILING).place(replace(PURCHASE, account={"uid": "4/2"}), NOW)
+        answer = at(site.address + "/").place(replace(PURCHASE, account={"uid": "4/2"}), NOW)
 
         assert [heard.path for heard in site.heard] == ["/api/v1/order/buy"]
         assert (
@@ -136,27 +134,6 @@ def test_an_order_is_signed_as_it_is_sent() -> None:
         )
         assert_signed(site.last)
     assert replace(answer, said="") == Answer(Outcome.ACCEPTED, upstream_no="D1007")
-
-
-def buying(product: dict[str, Any]) -> tuple[Answer, list[str]]:
-    with canned(lambda heard: said(product if heard.path.endswith("info") else BOUGHT)) as site:
-        answer = at(site.address).place(PURCHASE, NOW)
-        return answer, [heard.path.removeprefix("/api/v1/") for heard in site.heard]
-
-
-def test_while_nobody_knows_that_a_ceiling_is_kept_the_price_is_asked_first() -> None:
-    fine, calls = buying(goods())
-    assert (fine.outcome, calls) == (Outcome.ACCEPTED, ["goods/info", "order/buy"])
-    dear, calls = buying(goods(goods_price="9.99"))
-    assert (dear.outcome, dear.reason, calls) == (Outcome.FAILED, Reason.ABOVE_CEILING, ["goods/info"])
-    gone, calls = buying(goods(status=2))
-    assert (gone.outcome, gone.reason, calls) == (Outcome.FAILED, Reason.OFF_SHELF, ["goods/info"])
-
-
-def test_where_placing_again_tells_of_the_first_order_a_new_price_does_not_refuse_it() -> None:
-    with canned(said(BOUGHT)) as site:
-        at(site.address, **{"trait.repeat": "replays"}).place(PURCHASE, NOW)
-        assert [heard.path for heard in site.heard] == ["/api/v1/order/buy"]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +182,6 @@ def test_what_goes_wrong_says_what_is_known(fault: str, monkeypatch: pytest.Monk
 def test_where_nobody_listens_nothing_was_bought() -> None:
     site = at(refusing())
     assert site.place(PURCHASE, NOW) == Answer(Outcome.RETRY, Reason.NOT_SENT)
-    assert at(refusing(), **CEILING).place(PURCHASE, NOW) == Answer(Outcome.RETRY, Reason.NOT_SENT)
     assert site.ask(NUMBER, "", NOW) == Answer(Outcome.UNKNOWN, Reason.NOT_SENT)
 
 

@@ -1,9 +1,8 @@
 """dujiao-next, upstream API 1.0: a shop sells to other shops, paid at once out of our wallet there.
 
 The best protocol of its kind: everything is signed with a time, both ways, and the same order placed again answers
-with the first one, which is how a lost answer is found again. What it lacks: no ceiling, and `place` does not ask the
-price before, since what it would say then tells nothing of an order that is there already; no question by our number;
-answers are not signed; how a manual form is described is not documented. A text that a person wrote for a top-up and
+with the first one, which is how a lost answer is found again. What it lacks: a ceiling; a question by our number;
+signed answers; any word on how a manual form is described. A text that a person wrote for a top-up and
 a card are the same field: goods are what looks like cards in it.
 
 A product of ours is ``{product}-{sku}``. Terms: ``site``; ``callback_path`` where a fork signs its callbacks over

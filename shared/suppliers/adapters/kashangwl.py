@@ -4,8 +4,7 @@ What the protocol lacks: MD5; answers are not signed; of a callback ``cards`` an
 tickets are pictures, and what is sold as such is left out. State 501 is *unknown* in their own words, as is
 ``server_error``. Not documented for the whole family, and so taken at its worst unless the terms say otherwise: what a
 second order under the same number does (``trait.repeat``); asking by our number (``trait.asks_by_ours``), which some
-sites have as outer-order; whether ``safe_cost``, which is always sent, is kept (``trait.ceiling``): until it is known
-to be, the price is asked just before.
+sites have as outer-order; whether ``safe_cost``, which is always sent, is kept (``trait.ceiling``).
 
 Term: ``customer_id``, and ``site`` where it is another one than kashangwl itself. Key: ``secret``.
 """
@@ -20,7 +19,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from shared.kernel.money import Money, minor_from_e6
-from shared.suppliers import ceiling, kinds, refusal_words, signing, wire
+from shared.suppliers import kinds, refusal_words, signing, wire
 from shared.suppliers.adapters import kashangwl_reading
 from shared.suppliers.errors import BadCallback, SupplierRefused
 from shared.suppliers.supplier import (
@@ -35,7 +34,6 @@ from shared.suppliers.supplier import (
     Product,
     Purchase,
     Reason,
-    Repeat,
     Traits,
 )
 
@@ -117,11 +115,6 @@ class Kashangwl:
     def place(self, purchase: Purchase, now: datetime) -> Answer:
         if not wire.is_number(purchase.product):
             return Answer(Outcome.FAILED, Reason.OFF_SHELF)
-        # An order that may be there already is never refused for what its product costs now.
-        if not self.traits.ceiling and self.traits.repeat is not Repeat.REPLAYS:
-            product = ceiling.product_for(self, purchase, now)
-            if isinstance(product, Answer):
-                return product
         order = {
             "product_id": purchase.product,
             "quantity": str(purchase.quantity),

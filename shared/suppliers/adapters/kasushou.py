@@ -4,8 +4,8 @@ Requests are signed with a time over the very bytes that travel. What the protoc
 refusals are sentences without numbers that mean anything; an order never comes with its cards, which asking brings; it
 does not say how many pieces it was for, so top-ups are bought one at a time. Not documented, and so taken at its worst
 unless the terms say otherwise: what a second order under the same number does (``trait.repeat``); whether
-``safe_price``, which is always sent, is kept (``trait.ceiling``): until it is known to be, the price is asked just
-before; whether and how they call back (``trait.calls_back``). A callback is verified where it is signed, over its bytes
+``safe_price``, which is always sent, is kept (``trait.ceiling``); whether and how they call back
+(``trait.calls_back``). A callback is verified where it is signed, over its bytes
 and headers or inside of its own JSON, and not believed in either case: it is a reason to ask.
 
 Terms: ``site``, ``user_id``. Key: ``api_key``.
@@ -21,7 +21,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from shared.kernel.money import Money, minor_from_e6
-from shared.suppliers import ceiling, kinds, refusal_words, signing, wire
+from shared.suppliers import kinds, refusal_words, signing, wire
 from shared.suppliers.adapters import kasushou_reading
 from shared.suppliers.errors import BadCallback, SupplierRefused
 from shared.suppliers.supplier import (
@@ -35,7 +35,6 @@ from shared.suppliers.supplier import (
     Product,
     Purchase,
     Reason,
-    Repeat,
     Traits,
 )
 
@@ -101,11 +100,6 @@ class Kasushou:
     def place(self, purchase: Purchase, now: datetime) -> Answer:
         if not wire.is_number(purchase.product):
             return Answer(Outcome.FAILED, Reason.OFF_SHELF)
-        # An order that may be there already is never refused for what its product costs now.
-        if not self.traits.ceiling and self.traits.repeat is not Repeat.REPLAYS:
-            product = ceiling.product_for(self, purchase, now)
-            if isinstance(product, Answer):
-                return product
         order: dict[str, object] = {
             "id": int(purchase.product),
             "external_orderno": purchase.number,
