@@ -305,6 +305,15 @@ def test_what_is_bought_may_be_delivered_only_when_it_is_asked_after(supplier: D
     assert detail["fulfillment"]["payload"] == "{card_no} {password}".format(**order["cards"][0])
 
 
+def test_states_have_a_second_word_and_canceling_may_be_refused(supplier: Dujiao, client: Client) -> None:
+    Dujiao.behave(supplier.url, open_status="fulfilling", done_status="delivered", cancel="refused")
+    Dujiao.misbehave(supplier.url, "buy", "late_asks", seconds=2)
+    _, made = client.buy()
+
+    assert client.call("POST", f"/orders/{made['order_id']}/cancel")[1]["error_code"] == "cancel_not_allowed"
+    assert [client.order(made["order_id"])["status"] for _ in range(2)] == ["fulfilling", "delivered"]
+
+
 def test_an_unknown_trait_or_fault_is_refused(supplier: Dujiao) -> None:
     with pytest.raises(HTTPError, match="400"):
         Dujiao.behave(supplier.url, repeat="perhaps")
