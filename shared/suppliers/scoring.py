@@ -45,6 +45,7 @@ VOID_PRIOR = Prior(rate=USUAL, strength=5_000)
 say nothing; with 50 a newcomer without a single void would stand at 0 points. The detectors are who is quick."""
 
 VOID_SCALE = 0.005
+AGAIN_HONEST = 1.0  # standard deviations above the line of what is too cheap
 SECONDS_MOST = 86_400.0
 
 _OURS = HARMLESS | {Reason.DUPLICATE, Reason.LOW_BALANCE, Reason.NOT_ALLOWED}
@@ -250,37 +251,44 @@ class Factors:
 
 @dataclass(frozen=True)
 class Score:
+    """earned: the tier by points. limit: the best tier that is allowed, for a reason that points do not outweigh."""
+
     factors: Factors
-    tier: Tier
+    earned: Tier
+    limit: Tier = Tier.A
     because: Because = Because.POINTS
 
     @property
     def points(self) -> float:
         return self.factors.points
 
+    @property
+    def tier(self) -> Tier:
+        return max(self.earned, self.limit)
+
     def json(self) -> dict[str, Any]:
-        return {"factors": asdict(self.factors), "tier": str(self.tier), "because": str(self.because)}
+        return asdict(self)
 
     @classmethod
     def parse(cls, stored: Mapping[str, Any]) -> Self:
         """What `json` gave."""
         factors = Factors(**{name: float(stored["factors"][name]) for name in WEIGHTS})
-        return cls(factors, Tier(stored["tier"]), Because(stored["because"]))
+        return cls(factors, Tier(stored["earned"]), Tier(stored["limit"]), Because(stored["because"]))
 
 
-def score(record: Record, facts: Facts, tier: Tier | None = None) -> Score:
-    """What he is worth now. tier: the one he has; None for a newcomer, who begins in B at best."""
+def score(record: Record, facts: Facts, before: Score | None = None) -> Score:
+    """What he is worth now. before: at the last look; None for a newcomer, who begins in B at best."""
     factors = factors_of(record, facts)
-    own = tier_of(factors.points, tier)
+    earned = tier_of(factors.points, before.earned if before else None)
     limits = {
         Because.NOTICE: Tier.D if facts.notice else Tier.A,
         Because.DOCUMENTS: Tier.D if facts.documents is Documents.OVER else Tier.A,
         Because.VOIDS: Tier.D if record.voids.alarm is Alarm.CONFIRMED else Tier.A,
         Because.CASE: Tier.C if record.voids.alarm is Alarm.CASE else Tier.A,
-        Because.CHEAP: Tier.C if _too_cheap(facts) else Tier.A,
+        Because.CHEAP: Tier.C if _too_cheap(facts, before) else Tier.A,
     }
-    because, worst = max(limits.items(), key=lambda limit: limit[1])
-    return Score(factors, worst, because) if worst >= own and worst is not Tier.A else Score(factors, own)
+    because, limit = max(limits.items(), key=lambda one: one[1])
+    return Score(factors, earned, limit, because if limit >= earned and limit is not Tier.A else Because.POINTS)
 
 
 def factors_of(record: Record, facts: Facts) -> Factors:
@@ -398,8 +406,10 @@ def tier_of(points: float, tier: Tier | None) -> Tier:
     return next(one for one, floor in FLOORS.items() if one == tier or points >= floor + CLIMB)
 
 
-def _too_cheap(facts: Facts) -> bool:
-    return facts.price_z is not None and facts.price_z < TOO_CHEAP
+def _too_cheap(facts: Facts, before: Score | None) -> bool:
+    """Also a little above the line, for who was below it: prices waver."""
+    line = TOO_CHEAP + (AGAIN_HONEST if before and before.because is Because.CHEAP else 0.0)
+    return facts.price_z is not None and facts.price_z < line
 
 
 def _mean(prior: Prior, seen: Iterable[Counted]) -> Prior:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.suppliers import scoring
 from shared.suppliers.detectors import Alarm
 from shared.suppliers.routing import CAPS
 from shared.suppliers.scoring import (
@@ -32,7 +33,6 @@ from shared.suppliers.scoring import (
     WentBad,
     explain,
     factors_of,
-    score,
     tier_of,
     usual,
 )
@@ -59,6 +59,11 @@ facts = st.builds(
 )
 shares = st.floats(0, 1)
 all_factors = st.builds(Factors, shares, shares, shares, shares, shares)
+
+
+def score(record: Record, now: Facts, tier: Tier | None = None) -> Score:
+    """The score of somebody who had this tier by his points."""
+    return scoring.score(record, now, tier and Score(Factors(1, 1, 1, 1, 1), tier))
 
 
 def after(*happened: Event, times: int = 1) -> Record:
@@ -228,6 +233,16 @@ def test_a_cheap_price_is_an_alarm_and_a_dear_one_is_not() -> None:
     assert score(TRUSTED, Facts(price_z=-1e9), Tier.A).tier is Tier.C
 
 
+def test_prices_that_waver_about_the_line_do_not_move_a_tier_to_and_fro() -> None:
+    now, tiers = score(TRUSTED, Facts(), Tier.A), []
+    for z in (-2.9, -3.1, -2.9, -3.2, -2.5, -1.9, -2.9):
+        now = scoring.score(TRUSTED, Facts(price_z=z), now)
+        tiers.append(str(now.tier))
+    assert tiers[:5] == ["A", "C", "C", "C", "C"]
+    assert tiers[5] < "C"
+    assert tiers[6] < "C"
+
+
 # --- tiers -----------------------------------------------------------------------------------------------------------
 
 
@@ -258,7 +273,8 @@ def test_a_case_caps_a_confirmed_change_suspends_and_a_person_lifts_both() -> No
     sure = case.after(*[FAST, WentBad()] * 3)
     assert (score(sure, Facts(), Tier.A).tier, score(sure, Facts(), Tier.A).because) == (Tier.D, Because.VOIDS)
     assert score(sure.after(*[FAST] * 5_000), Facts(), Tier.D).tier is Tier.D
-    assert score(sure.cleared(), Facts(), Tier.D).tier <= Tier.B
+    suspended = scoring.score(sure, Facts(), score(TRUSTED, Facts(), Tier.A))
+    assert scoring.score(sure.cleared(), Facts(), suspended).tier is suspended.earned
 
 
 @given(st.floats(0, 100), st.sampled_from(Tier))
@@ -291,7 +307,7 @@ def test_every_change_of_tier_explains_itself_and_nothing_else_does(
 ) -> None:
     record = after(*first)
     old = score(record, was)
-    new = score(record.after(*then), now, old.tier)
+    new = scoring.score(record.after(*then), now, old)
 
     said = explain(old, new)
     assert (said is not None) == (old.tier != new.tier)
@@ -332,7 +348,7 @@ def test_the_factor_that_moved_it_is_named_with_its_figures() -> None:
 def test_what_outweighs_points_is_what_is_named_and_also_when_it_is_over(now: Facts, because: str) -> None:
     well = score(TRUSTED, Facts(), Tier.A)
     limited = score(TRUSTED, now, Tier.A)
-    again = score(TRUSTED, Facts(), limited.tier)
+    again = scoring.score(TRUSTED, Facts(), limited)
 
     assert because in explain(well, limited).en
     assert "this is over" in explain(limited, again).en

@@ -1,0 +1,228 @@
+"""Folds what came of purchases into each supplier's score, moves his tier, and says why.
+
+What ended is counted once: the moment up to which it was, is stored with what was made of it. Left half done, the next
+run finishes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from statistics import median
+from typing import Final
+
+from shared.catalog import records as catalog
+from shared.kernel import clock
+from shared.kernel.errors import Busy
+from shared.kernel.records import Lost, Transaction
+from shared.kernel.telemetry import count, logger
+from shared.staff import records as staff
+from shared.suppliers import accounts, offers, prices, purchases, scores
+from shared.suppliers.accounts import Head, Standing
+from shared.suppliers.attempts import ASK_FOR, AttemptState
+from shared.suppliers.purchases import Attempt
+from shared.suppliers.scores import Kept
+from shared.suppliers.scoring import Documents, Ended, Event, Facts, Record, Score, Tier, WentBad, explain, score, usual
+from shared.suppliers.supplier import Outcome, Reason
+
+TIER_FELL: Final = "supplier_tier"
+SETTLED: Final = timedelta(minutes=5)  # what ended before that is in the index: what is written late is not missed
+FIRST_LOOK: Final = timedelta(days=7)
+ATTEMPTS_MAX: Final = 5_000  # of one supplier in one run
+ENDING: Final = timedelta(days=7)
+TRIES: Final = 4  # lost races against staff and other runs
+NO_ORDER: Final = "-"
+
+_CAME = frozenset({AttemptState.DELIVERED, AttemptState.LATE})
+
+
+Known = Mapping[str, Mapping[str, Kept]]
+"""What is remembered of all suppliers, by family: it says what is usual there."""
+
+
+class Unfinished(Exception):
+    """Some suppliers were not scored: the log says which and why."""
+
+
+@dataclass
+class _New:
+    """What ended in a family since the last look, in its order."""
+
+    events: list[Event] = field(default_factory=list)
+    skus: list[str] = field(default_factory=list)
+
+
+def work(now: datetime) -> None:
+    """Score all whom we buy from. What fails for one does not stop the others; then Unfinished is raised."""
+    heads = [head for head in accounts.every() if head.standing == Standing.APPROVED]
+    known = _known(heads)
+    wrong = []
+    for head in heads:
+        try:
+            look_at(str(head.code), known, now)
+        except Exception as error:  # noqa: BLE001  # logged and raised below
+            logger.error("a supplier could not be scored", supplier=str(head.code), error=type(error).__name__)
+            wrong.append(str(head.code))
+    if wrong:
+        raise Unfinished(*wrong)
+
+
+def look_at(code: str, known: Known, now: datetime) -> None:
+    """Take in what ended of one supplier, and score him; Lost if somebody else did so meanwhile."""
+    kept = scores.of(code)
+    new = _ended(code, kept, now)
+    for family in sorted({*kept, *new}):
+        found = new.get(family, _New())
+
+        def fold(record: Record, found: _New = found) -> Record:
+            return record.after(*found.events)
+
+        _rescore(code, family, kept.get(family), fold, known, now, until=now - SETTLED, skus=found.skus)
+
+
+def went_bad(code: str, family: str, cards: int, now: datetime) -> None:
+    """Cards that he had delivered turned out to be void, or used before."""
+    _change(code, family, lambda record: record.after(WentBad(cards)), now)
+
+
+def issuer_told(code: str, family: str, now: datetime) -> None:
+    """The issuer says that cards of his are void: nothing more is bought of him until a person has looked."""
+    _change(code, family, lambda record: record, now, notice=True)
+
+
+def cleared(code: str, family: str, now: datetime) -> None:
+    """A person has looked at notice and case, and lets him go on."""
+    _change(code, family, lambda record: record.cleared(), now, notice=False)
+
+
+def _change(
+    code: str, family: str, fold: Callable[[Record], Record], now: datetime, notice: bool | None = None
+) -> None:
+    """Fold in what is told from elsewhere, at once; Busy after too many lost races."""
+    known = _known(accounts.every())
+    for _ in range(TRIES):
+        kept = scores.of(code).get(family)
+        until = clock.parse(str(kept.until)) if kept else now - FIRST_LOOK
+        try:
+            _rescore(code, family, kept, fold, known, now, until=until, notice=notice)
+        except Lost:
+            continue
+        return
+    raise Busy
+
+
+def _rescore(
+    code: str,
+    family: str,
+    kept: Kept | None,
+    fold: Callable[[Record], Record],
+    known: Known,
+    now: datetime,
+    until: datetime,
+    skus: Sequence[str] = (),
+    notice: bool | None = None,
+) -> None:
+    """Fold, score and store; raises Lost. The supplier's own tier is the worst of his families'."""
+    head = accounts.head_of(code)
+    record = fold(kept.seen if kept else Record())
+    noticed_at = clock.parse(str(kept.noticed_at)) if kept and kept.noticed_at else None
+    if notice is not None:
+        noticed_at = (noticed_at or now) if notice else None
+    failures, voids = usual(each[family].seen for each in known.values() if family in each)
+    facts = Facts(
+        price_z=_price_z(code, [*skus, *(kept.skus if kept else ())]),
+        documents=_documents(head, now),
+        notice=noticed_at is not None,
+        failures=failures,
+        voids=voids,
+    )
+    began = Score.parse(kept.began) if kept else None
+    after = score(record, facts, kept.now if kept else None)
+    why = explain(began, after)
+    if after.tier >= Tier.C and (began is None or after.tier > began.tier):
+        _call_somebody(code, now)  # first: were he moved and nobody told, nobody ever would be
+    tier = max([after.tier, *(each.now.tier for name, each in scores.of(code).items() if name != family)])
+    with Transaction() as tx:
+        scores.keep(tx, code, family, kept, record, after, why, until, now, skus, noticed_at)
+        if str(head.tier) != tier:
+            accounts.change(tx, head, tier=str(tier))
+    if why:
+        logger.info("a tier has changed", supplier=code, family=family, tier=str(after.tier), why=why.en)
+
+
+def _known(heads: Iterable[Head]) -> Known:
+    return {str(head.code): scores.of(str(head.code)) for head in heads if head.standing == Standing.APPROVED}
+
+
+def _ended(code: str, kept: Mapping[str, Kept], now: datetime) -> dict[str, _New]:
+    """By family, what ended since its last look."""
+    first = min((clock.parse(str(each.until)) for each in kept.values()), default=now - FIRST_LOOK)
+    attempts = purchases.of_supplier(code, first - ASK_FOR, ATTEMPTS_MAX)
+    if len(attempts) == ATTEMPTS_MAX:
+        logger.warning("more purchases than one run looks at", supplier=code)
+    families = {name: sku.category for name, sku in catalog.skus({str(one.sku) for one in attempts}).items()}
+    claims = offers.some(code, sorted({str(one.product) for one in attempts}))
+    claimed = {product for product, offer in claims.items() if offer.stock is not None}
+    found: dict[str, _New] = {}
+    for one in sorted((one for one in attempts if one.ended_at), key=lambda one: str(one.ended_at)):
+        family = families.get(str(one.sku))
+        if family is None or not _since(kept.get(family), now) < str(one.ended_at) <= clock.iso(now - SETTLED):
+            continue
+        new = found.setdefault(family, _New())
+        new.events += _events(one, str(one.product) in claimed)
+        new.skus.append(str(one.sku))
+    return found
+
+
+def _since(kept: Kept | None, now: datetime) -> str:
+    return str(kept.until) if kept else clock.iso(now - FIRST_LOOK)
+
+
+def _events(one: Attempt, claimed: bool) -> list[Event]:
+    cards = int(one.delivered) or int(one.quantity)
+    if one.state == AttemptState.REVERSED:
+        return [WentBad(cards)]
+    if one.state in _CAME:
+        took = clock.parse(str(one.ended_at)) - clock.parse(str(one.sent_at or one.created_at))
+        came = Ended(Outcome.DELIVERED, seconds=took.total_seconds(), cards=cards, claimed=claimed)
+        return [came, WentBad(int(one.duplicates))] if one.duplicates else [came]
+    if one.state == AttemptState.FAILED:
+        return [Ended(Outcome.FAILED, Reason(str(one.reason)), claimed=claimed)]
+    return []
+
+
+def _price_z(code: str, skus: Iterable[str]) -> float | None:
+    """How odd his prices are in the middle of what he sells of the family."""
+    found = []
+    for sku in sorted(set(skus)):
+        selling = [offer for offer in offers.of_sku(sku) if offer.on_sale]
+        heads = accounts.heads(str(offer.supplier) for offer in selling)
+        landed = {
+            (str(offer.supplier), str(offer.product)): prices.landed_e6(
+                int(offer.cost_e6), int(heads[str(offer.supplier)].rate_e6)
+            )
+            for offer in selling
+            if str(offer.supplier) in heads
+        }
+        zs = [prices.deviation(price, landed) for (supplier, _), price in landed.items() if supplier == code]
+        found += [z for z in zs if z is not None]
+    return median(found) if found else None
+
+
+def _documents(head: Head, now: datetime) -> Documents:
+    if not head.documents_until:
+        return Documents.IN_ORDER
+    left = date.fromisoformat(str(head.documents_until)) - clock.shanghai_day(now)
+    if left <= timedelta():
+        return Documents.OVER
+    return Documents.ENDING if left <= ENDING else Documents.IN_ORDER
+
+
+def _call_somebody(code: str, now: datetime) -> None:
+    try:
+        with Transaction() as tx:
+            staff.open_task(tx, TIER_FELL, code, NO_ORDER, now)
+    except Lost:
+        return  # it is open already
+    count("TaskOpened")

@@ -1,0 +1,172 @@
+"""What came of purchases moves a supplier's tier, once, with its reason; routing obeys."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.catalog import records as catalog
+from shared.kernel import clock, ids
+from shared.kernel.records import Lost, Transaction
+from shared.staff import records as staff
+from shared.steps import supplier_scores, supply
+from shared.suppliers import accounts, purchases, scores
+from shared.suppliers.accounts import Head, Standing
+from shared.suppliers.admission import same
+from shared.suppliers.attempts import AttemptState
+from shared.suppliers.offers import Offer
+from shared.suppliers.routing import Wanted
+from shared.suppliers.scoring import Because, Record, Tier
+from shared.suppliers.supplier import Reason
+from tests.shop import Shop
+
+SKU, OTHER_SKU = "G020", "V001"
+NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
+
+
+def supplier(code: str, cost_e6: int = 91_000_000) -> str:
+    """Somebody who may sell the SKU, and does."""
+    brands = {same(sku.brand): "9999-12-31" for sku in catalog.skus([SKU, OTHER_SKU]).values()}
+    synced = clock.iso(NOW)
+    Head(code, name=code, kind="dujiao", terms={}, standing=Standing.APPROVED, brands=brands, synced_at=synced).save()
+    Offer(
+        code, "1", title="Steam", delivers="cards", cost_e6=cost_e6, stock=50, on_sale=True, sku=SKU, changed_at=synced
+    ).save()
+    return code
+
+
+def bought(
+    code: str,
+    count: int = 1,
+    ago: timedelta = timedelta(hours=1),
+    state: AttemptState = AttemptState.DELIVERED,
+    reason: Reason = Reason.NONE,
+    sku: str = SKU,
+    cards: int = 1,
+) -> None:
+    """Attempts that ended so long before NOW, three seconds after they were sent."""
+    for number in range(count):
+        ended = NOW - ago + timedelta(milliseconds=number)
+        sent = ended - timedelta(seconds=3)
+        order_id = ids.new("ord", NOW)
+        made = purchases.new(
+            order_id, "1", 1, state, sku, "cards", cards, 97_000_000, ended, sent, supplier=code, product="1"
+        )
+        made.reason, made.delivered = reason, cards * (state is AttemptState.DELIVERED)
+        made.sent_at, made.ended_at, made.due, made.due_at = clock.iso(sent), clock.iso(ended), None, None
+        made.save()
+
+
+def family(sku: str = SKU) -> str:
+    return catalog.skus([sku])[sku].category
+
+
+def kept(code: str, sku: str = SKU) -> scores.Kept:
+    return scores.of(code)[family(sku)]
+
+
+def tier(code: str) -> str:
+    return str(accounts.head_of(code).tier)
+
+
+def tasks() -> list[tuple[str, str]]:
+    return [(str(task.kind), str(task.about)) for task in staff.open_tasks(50)]
+
+
+def test_what_ended_is_counted_once_however_often_it_is_looked_at(shop: Shop) -> None:
+    one = supplier("one")
+    bought(one, 5)
+    bought(one, 2, state=AttemptState.FAILED, reason=Reason.OFF_SHELF)
+    bought(one, 1, ago=timedelta(seconds=30))  # just ended: the index may not show all that did
+    supplier_scores.work(NOW)
+    supplier_scores.work(NOW + timedelta(minutes=1))
+    assert kept(one).seen.deliveries.over() == (7, 2)
+
+    supplier_scores.work(NOW + timedelta(hours=1))
+    assert kept(one).seen.deliveries.over() == (8, 2)
+    assert tier(one) == "B"
+    assert [change["en"] for change in kept(one).changes] == [kept(one).changes[0]["en"]]
+    assert kept(one).changes[0]["en"].startswith("A new supplier begins in tier B")
+
+
+def test_void_cards_open_a_case_and_more_of_them_end_purchases_and_a_person_lifts_it(shop: Shop) -> None:
+    one = supplier("one")
+    bought(one, 15, cards=20)
+    supplier_scores.work(NOW)
+    supplier_scores.went_bad(one, family(), 3, NOW)
+    assert (tier(one), kept(one).now.because) == ("C", Because.CASE)
+    assert tasks() == [(supplier_scores.TIER_FELL, one)]
+
+    supplier_scores.went_bad(one, family(), 2, NOW)
+    assert (tier(one), kept(one).now.because) == ("D", Because.VOIDS)
+    assert left_out() == {one: "tier"}
+
+    supplier_scores.cleared(one, family(), NOW)
+    assert (tier(one), kept(one).now.because) == ("C", Because.POINTS)  # five voids of three hundred stay in his score
+    assert left_out() == {}
+    assert "this is over" in kept(one).changes[0]["en"]
+    assert [(change["from"], change["to"]) for change in kept(one).changes] == [
+        ("D", "C"),
+        ("C", "D"),
+        ("B", "C"),
+        (None, "B"),
+    ]
+    assert all(change["zh"] and change["en"] for change in kept(one).changes)
+
+
+def test_an_issuers_notice_stops_a_supplier_at_once_also_one_without_a_history(shop: Shop) -> None:
+    one = supplier("one")
+    supplier_scores.issuer_told(one, family(), NOW)
+    assert (tier(one), left_out()) == ("D", {one: "tier"})
+
+    supplier_scores.work(NOW + timedelta(hours=1))
+    assert tier(one) == "D"
+
+
+def test_who_is_far_cheaper_than_all_others_is_capped(shop: Shop) -> None:
+    for code in ("one", "two", "three"):
+        bought(supplier(code, 91_000_000), 3)
+    bought(supplier("thief", 60_000_000), 3)
+    supplier_scores.work(NOW)
+
+    assert {code: tier(code) for code in ("one", "two", "three", "thief")} == {
+        "one": "B",
+        "two": "B",
+        "three": "B",
+        "thief": "C",
+    }
+    assert kept("thief").now.because is Because.CHEAP
+    supplier_scores.work(NOW + timedelta(hours=1))  # bought of him is nothing any more: he stays what he is
+    assert tier("thief") == "C"
+
+
+def test_a_supplier_stands_where_his_worst_family_does(shop: Shop) -> None:
+    one = supplier("one")
+    bought(one, 5)
+    bought(one, 5, sku=OTHER_SKU)
+    supplier_scores.work(NOW)
+    supplier_scores.issuer_told(one, family(OTHER_SKU), NOW)
+
+    assert tier(one) == "D"
+    assert scores.tiers(family(), [one, "nobody"]) == {one: "B"}
+    supplier_scores.cleared(one, family(OTHER_SKU), NOW)
+    assert tier(one) == "B"
+
+
+def test_two_who_score_at_once_do_not_overwrite_each_other(shop: Shop) -> None:
+    one = supplier("one")
+    bought(one)
+    supplier_scores.work(NOW)
+    before = kept(one)
+    supplier_scores.went_bad(one, family(), 1, NOW)
+
+    with pytest.raises(Lost), Transaction() as tx:
+        scores.keep(tx, one, family(), before, Record(), before.now, None, NOW, NOW)
+    assert kept(one).seen.voids.ring.over().bad == 1
+    assert Tier(tier(one)) is Tier.B
+
+
+def left_out() -> dict[str, str]:
+    decision = supply.look(catalog.skus([SKU])[SKU], Wanted(1, 97_000_000), NOW).decision
+    return {supplier: str(why) for supplier, _, why in decision.left_out}
