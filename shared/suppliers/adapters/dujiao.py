@@ -2,8 +2,8 @@
 
 The best protocol of its kind: everything is signed with a time, both ways, and the same order placed again answers
 with the first one, which is how a lost answer is found again. What it lacks: a ceiling; a question by our number;
-signed answers; any word on how a manual form is described. A text that a person wrote for a top-up and
-a card are the same field: goods are what looks like cards in it.
+signed answers; any word on how a manual form is described. A text that a person wrote for a top-up and a card are the
+same field: goods are what looks like cards in it.
 
 A product of ours is ``{product}-{sku}``. Terms: ``site``; ``callback_path`` where a fork signs its callbacks over
 another path than the usual one. Keys: ``api_key``, ``api_secret``.
@@ -20,8 +20,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from shared.kernel.money import Money, minor_from_e6
-from shared.suppliers import card_text, kinds, signing, wire
-from shared.suppliers.adapters import dujiao_items
+from shared.suppliers import kinds, signing, wire
+from shared.suppliers.adapters import dujiao_reading
 from shared.suppliers.errors import BadCallback, SupplierRefused
 from shared.suppliers.supplier import (
     Account,
@@ -65,7 +65,6 @@ _FAILED = {
     "insufficient_stock": Reason.NO_STOCK,
     "payment_failed": Reason.LOW_BALANCE,  # the order was made, and cancelled at once
 }
-_OPEN = ("pending_payment", "paid", "fulfilling", "partially_delivered")
 
 T = TypeVar("T")
 
@@ -94,7 +93,7 @@ class Dujiao:
         def read(answer: Mapping[str, Any]) -> Page:
             items, size = answer["items"], wire.whole(answer.get("page_size", PAGE_SIZE))
             more = bool(items) and page * size < wire.whole(answer["total"])
-            offers = wire.readable(items, lambda item: dujiao_items.offers(item, self.account.currency))
+            offers = wire.readable(items, lambda item: dujiao_reading.offers(item, self.account.currency))
             return Page(offers, str(page + 1) if more else "")
 
         return self._told("GET", f"/products?page={page}&page_size={PAGE_SIZE}", now, read)
@@ -106,7 +105,7 @@ class Dujiao:
         path = f"/products/{item}"
         try:
             offers = self._told(
-                "GET", path, now, lambda answer: list(dujiao_items.offers(answer["product"], self.account.currency))
+                "GET", path, now, lambda answer: list(dujiao_reading.offers(answer["product"], self.account.currency))
             )
         except SupplierRefused as refused:
             if refused.facts["reason"] == Reason.OFF_SHELF:
@@ -138,7 +137,7 @@ class Dujiao:
         def read(reply: wire.Reply) -> Answer:
             answer = wire.json_object(reply.body)
             if answer["ok"] is True:
-                return self._order(answer, wire.text(answer["order_id"]))
+                return dujiao_reading.order(answer, wire.text(answer["order_id"]), self.account.currency)
             code = answer["error_code"]
             if code == "bad_request" and purchase.account:
                 return Answer(Outcome.FAILED, Reason.BAD_ACCOUNT)
@@ -154,7 +153,7 @@ class Dujiao:
         def read(reply: wire.Reply) -> Answer:
             answer = wire.json_object(reply.body)
             if answer["ok"] is True:
-                return self._order(answer, upstream_no)
+                return dujiao_reading.order(answer, upstream_no, self.account.currency)
             absent = answer["error_code"] == "order_not_found"
             return Answer(Outcome.ABSENT) if absent else _refusal(answer["error_code"], Outcome.UNKNOWN)
 
@@ -206,29 +205,6 @@ class Dujiao:
 
         return wire.told(self.code, lambda: self._call(method, path, now), checked)
 
-    def _order(self, order: Mapping[str, Any], upstream_no: str) -> Answer:
-        if wire.text(order["order_id"]) != upstream_no:
-            raise ValueError("another order")
-        status, handed = order["status"], order.get("fulfillment") or {}
-        ours = order.get("currency", self.account.currency) == self.account.currency
-        cost_e6 = wire.e6(order["amount"]) if ours and "amount" in order else None
-        if status in _OPEN or (status in ("delivered", "completed") and not handed):
-            return Answer(Outcome.ACCEPTED, upstream_no=upstream_no, cost_e6=cost_e6)
-        if status not in ("delivered", "completed", "canceled", "refunded"):
-            raise ValueError("no status that we know")
-        back = status in ("canceled", "refunded")
-        cards, pieces = card_text.goods(handed.get("payload") or ""), _pieces(order)
-        by_hand = handed.get("type") == "manual" and not back
-        reason = Reason.REVERSED if status == "refunded" else Reason.OTHER if back else Reason.NONE
-        if back and not handed.get("payload"):
-            return Answer(Outcome.FAILED, reason, upstream_no)
-        if not by_hand and (not cards or len(cards) > (pieces or len(cards))):  # nobody can say which of it is a card
-            return Answer(Outcome.UNKNOWN, Reason.UNREADABLE, upstream_no, cost_e6=cost_e6)
-        goods = cards or ()
-        delivered = pieces if by_hand else len(goods)
-        proof = str(order.get("order_no", ""))[:64] if by_hand else ""
-        return Answer(Outcome.DELIVERED, reason, upstream_no, goods, delivered, cost_e6, proof)
-
 
 def _refusal(code: object, otherwise: Outcome) -> Answer:
     """otherwise: what a definite refusal is; one that is not known is UNKNOWN."""
@@ -237,7 +213,3 @@ def _refusal(code: object, otherwise: Outcome) -> Answer:
     if code in _FAILED:
         return Answer(otherwise, _FAILED[str(code)])
     return Answer(Outcome.UNKNOWN, Reason.OTHER)
-
-
-def _pieces(order: Mapping[str, Any]) -> int:
-    return sum(wire.whole(item["quantity"]) for item in order.get("items") or ())

@@ -4,9 +4,10 @@ Requests are signed with a time over the very bytes that travel. What the protoc
 refusals are sentences without numbers that mean anything; an order never comes with its cards, which asking brings; it
 does not say how many pieces it was for, so top-ups are bought one at a time. Not documented, and so taken at its worst
 unless the terms say otherwise: what a second order under the same number does (``trait.repeat``); whether
-``safe_price``, which is always sent, is kept (``trait.ceiling``); whether and how they call back
-(``trait.calls_back``). A callback is verified where it is signed, over its bytes
-and headers or inside of its own JSON, and not believed in either case: it is a reason to ask.
+``safe_price``, which is always sent, is kept (``trait.ceiling``); whether they call back (``trait.calls_back``), and
+how: a callback is verified where it is signed, over its bytes with headers or inside of its own JSON, and believed in
+no case: it is a reason to ask. A cancelled order may still show a card: it is goods where some of the money stayed with
+him, and where he does not say, a person must look.
 
 Terms: ``site``, ``user_id``. Key: ``api_key``.
 """

@@ -41,17 +41,23 @@ def order(told: Mapping[str, Any]) -> Answer:
     if status not in (_SUCCESS, _CANCELLED, _REFUNDED):
         raise ValueError("no status that we know")
     goods = [card_fields.card(card.get("card_no"), card["card_password"]) for card in told.get("card_list") or ()]
-    cost_e6 = None if told.get("total_price") is None else wire.e6(told["total_price"])
-    if cost_e6 is not None:
-        cost_e6 = max(0, cost_e6 - wire.e6(told.get("has_back_money") or 0))
+    total_e6, back_e6 = (
+        None if told.get(name) is None else wire.e6(told[name]) for name in ("total_price", "has_back_money")
+    )
+    kept_e6 = None if total_e6 is None or back_e6 is None else max(0, total_e6 - back_e6)
+    cost_e6 = total_e6 if kept_e6 is None else kept_e6
     if status == _SUCCESS and not goods:
         if not told.get("recharge_info"):  # the cards are still being fetched
             return Answer(Outcome.ACCEPTED, upstream_no=upstream_no, cost_e6=cost_e6)
         return Answer(Outcome.DELIVERED, Reason.NONE, upstream_no, (), 1, cost_e6, proof=upstream_no)
-    reason = {_SUCCESS: Reason.NONE, _CANCELLED: Reason.OTHER}.get(status, Reason.REVERSED)
-    if not goods:
+    if status == _SUCCESS:
+        return Answer(Outcome.DELIVERED, Reason.NONE, upstream_no, goods, len(goods), cost_e6)
+    reason = Reason.OTHER if status == _CANCELLED else Reason.REVERSED
+    if not goods or kept_e6 == 0:
         return Answer(Outcome.FAILED, reason, upstream_no)
-    return Answer(Outcome.DELIVERED, reason, upstream_no, goods, len(goods), cost_e6)
+    if kept_e6 is None:
+        return Answer(Outcome.UNKNOWN, reason, upstream_no)
+    return Answer(Outcome.DELIVERED, reason, upstream_no, goods, len(goods), kept_e6)
 
 
 def _wishes(attach: Sequence[Mapping[str, Any]]) -> Iterator[Wish]:
