@@ -14,13 +14,13 @@ _WORDS: Final = tuple(
         ("签名|验签|密钥错误|sign(ature)? (error|invalid|wrong)|invalid sign", Reason.BAD_SIGNATURE),
         ("白名单|IP ?(地址)?(不|未|受限)|whitelist", Reason.NOT_ALLOWED),
         ("(商户|商家|app_?key|app_?id).{0,6}(不存在|禁用|停用|冻结|无效|未授权)|invalid app", Reason.NOT_ALLOWED),
-        ("(?<!充值)(账户|账号|用户).{0,3}(禁用|停用)", Reason.NOT_ALLOWED),
+        ("(?<!充值)(账户|账号|用户).{0,3}(禁用|停用|封禁)", Reason.NOT_ALLOWED),
         ("already exists|(订单号?|编号|请求).{0,6}(已存在|重复)|重复(提交|下单|订单)", Reason.DUPLICATE),
         ("余额不足|余额不够|insufficient balance", Reason.LOW_BALANCE),
         ("库存不足|库存不够|无库存|无货|缺货|断货|售罄|out of stock", Reason.NO_STOCK),
         ("(商品|产品|货品).{0,4}(不存在|(已|被)?下架|已?停售|维护|未上架|未授权)", Reason.OFF_SHELF),
         ("(价格|成本|单价).{0,6}(超|高于|大于)", Reason.ABOVE_CEILING),
-        ("(充值)?(账号|帐号|手机号|号码|区服).{0,6}(错误|不存在|不正确|有误|无效|不支持)", Reason.BAD_ACCOUNT),
+        ("(充值)?(账号|帐号|手机号|号码|区服).{0,6}(错误|不存在|不正确|有误|无效|不支持|不符合)", Reason.BAD_ACCOUNT),
         ("(最低|最少|最多|单次).{0,4}(购买|数量)|(购买)?数量.{0,6}(错误|不足|超)|限购", Reason.BAD_QUANTITY),
     )
 )

@@ -2,8 +2,8 @@
 
 Not published, and so decided here: six numbers of refusals mean that nothing was ordered, why is read from the words,
 and whatever else comes is unknown. Whether cards come enciphered is not known either: ``card_cipher`` of the terms says
-``none`` or ``aes``; without it, a text that may be a cipher goes to nobody. Phone and data plans are ordered by other
-calls, and are not offered.
+``none`` or ``aes``; without it, a text that may be a cipher goes to nobody. Phone and data plans are
+ordered as the top-ups that they are listed as; the calls of their own are not used.
 
 Terms: ``app_key``; ``site``, ``card_cipher``. Key: ``app_secret``.
 """

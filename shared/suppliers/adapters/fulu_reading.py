@@ -40,13 +40,15 @@ def order(found: Mapping[str, Any], number: str, clear: Callable[[str], str]) ->
         delivered = len(goods) if wire.whole(found["order_type"]) == _CARDS else wire.whole(found["buy_num"])
         if not delivered:  # says that it is done, and does not show it yet
             outcome = Outcome.ACCEPTED
+    # What has failed costs nothing, whatever its price was.
+    costs = outcome is not Outcome.FAILED and found.get("order_price") is not None
     return Answer(
         outcome,
         reason,
         upstream_no=wire.text(found["order_id"]),
         goods=goods if outcome is Outcome.DELIVERED else (),
         delivered=delivered,
-        cost_e6=wire.e6(found["order_price"]) if found.get("order_price") is not None else None,
+        cost_e6=wire.e6(found["order_price"]) if costs else None,
         proof=str(found.get("operator_serial_number") or "")[:64],
     )
 

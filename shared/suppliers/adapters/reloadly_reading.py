@@ -108,7 +108,7 @@ def transaction(found: Mapping[str, Any], number: str, currency: str) -> Answer:
     if found.get("customIdentifier", number) != number:
         raise ValueError("of another order")
     outcome, reason = _STATES.get(found["status"], (Outcome.UNKNOWN, Reason.UNREADABLE))
-    costs = found.get("amount") is not None and found.get("currencyCode") == currency
+    costs = found.get("amount") is not None and found.get("currencyCode") == currency and outcome is not Outcome.FAILED
     return Answer(
         outcome,
         reason,

@@ -1,0 +1,189 @@
+"""Our adapter of Fulu against Fulu's stand-in, with every fault that it knows."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.local.suppliers.common import Product as Goods
+from infra.local.suppliers.fulu import Fulu
+from shared.kernel.money import Money
+from shared.suppliers import wire
+from shared.suppliers.errors import BadCallback, SupplierRefused, SupplierSilent
+from shared.suppliers.supplier import Answer, Delivers, Outcome, Reason, Supplier
+from tests.paired import bought, ended, lost_nothing, now, ours, wanted
+from tests.supplied import shop
+
+CARD, GAME = "10000001", "10000002"
+GOODS = [
+    Goods(CARD, "样板卡/100 点", 9_512_500, stock=100, more={"face": "10.00"}),
+    Goods(
+        GAME,
+        "样板游戏",
+        8_800_000,
+        kind="topup",
+        fields=[{"key": "charge_account", "name": "账号", "pattern": "[0-9]{5,}"}],
+    ),
+]
+NOT_SENT = (Outcome.RETRY, Reason.NOT_SENT)
+
+
+@pytest.fixture
+def them(tmp_path: Path) -> Iterator[Fulu]:
+    with Fulu(tmp_path / "fulu.sqlite", retry_after=(0.05, 0.1), balance_e6=1_000_000_000) as running:
+        Fulu.put_products(running.url, GOODS)
+        yield running
+
+
+@pytest.fixture
+def fulu(them: Fulu) -> Supplier:
+    return ours(them)
+
+
+def outcome(answer: Answer) -> tuple[Outcome, Reason]:
+    return answer.outcome, answer.reason
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = wire.call
+    monkeypatch.setattr(wire, "call", lambda *args, **more: whole(*args, **{"timeout": 0.5, **more}))
+
+
+def test_goods_balance_and_fields_are_understood(fulu: Supplier) -> None:
+    assert [(one.product, one.delivers, one.cost_e6) for one in fulu.products("", now()).products] == [
+        (CARD, Delivers.CARDS, 9_512_500),
+        (GAME, Delivers.TOPUP, 8_800_000),
+    ]
+    game = fulu.product(GAME, now())
+    assert game
+    assert [(wish.name, wish.label) for wish in game.fields] == [("charge_account", "账号")]
+    assert fulu.balance(now()) == Money(100_000)
+
+
+def test_cards_and_topups_are_bought(fulu: Supplier, them: Fulu) -> None:
+    cards, topup = wanted(CARD, 3), wanted(GAME, 1, {"charge_account": "123456"})
+
+    delivered = ended(fulu, cards, fulu.place(cards, now()))
+    topped_up = ended(fulu, topup, fulu.place(topup, now()))
+
+    assert (delivered.delivered, delivered.cost_e6) == (3, 28_537_500)
+    assert sorted(card.code.code for card in delivered.goods) == sorted(
+        card["password"] for card in bought(them, cards)[0]["cards"]
+    )
+    assert (topped_up.delivered, bool(topped_up.proof)) == (1, True)
+    assert bought(them, topup)[0]["account"] == {"charge_account": "123456"}
+
+
+@pytest.mark.parametrize("fault", Fulu.fault_kinds["buy"])
+@pytest.mark.usefixtures("impatient")
+def test_no_fault_makes_us_believe_what_is_not_so(fulu: Supplier, them: Fulu, fault: str) -> None:
+    purchase = wanted(CARD, 2)
+    Fulu.misbehave(them.url, "buy", fault, seconds=2 if fault in ("slow", "before_slow", "late_asks") else 0.2)
+
+    last = lost_nothing(them, fulu, purchase, fulu.place(purchase, now()))
+
+    assert last.outcome is not Outcome.UNKNOWN
+    assert last.delivered == (0 if last.outcome is not Outcome.DELIVERED else 1 if fault == "half" else 2)
+
+
+@pytest.mark.parametrize("fault", Fulu.fault_kinds["query"])
+@pytest.mark.usefixtures("impatient")
+def test_no_fault_of_a_question_ends_an_order_that_is_there(fulu: Supplier, them: Fulu, fault: str) -> None:
+    purchase = wanted(CARD)
+    told = fulu.place(purchase, now())
+    Fulu.misbehave(them.url, "query", fault, seconds=2)
+
+    asked = fulu.ask(purchase.number, told.upstream_no, now())
+
+    if fault == "absent":  # a lie, which is why one such answer is not believed
+        assert asked.outcome is Outcome.ABSENT
+    else:
+        assert asked.outcome in (Outcome.UNKNOWN, Outcome.REFUSED)
+    assert ended(fulu, purchase, told).delivered == 1
+
+
+@pytest.mark.parametrize("fault", Fulu.fault_kinds["goods"])
+@pytest.mark.usefixtures("impatient")
+def test_without_a_price_nothing_is_ordered(fulu: Supplier, them: Fulu, fault: str) -> None:
+    purchase = wanted(CARD)
+    Fulu.misbehave(them.url, "goods", fault, seconds=2)
+
+    answer = fulu.place(purchase, now())
+
+    assert bought(them, purchase) == []
+    assert outcome(answer) == NOT_SENT or answer.outcome in (Outcome.REFUSED, Outcome.FAILED)
+    Fulu.misbehave(them.url, "goods", fault, seconds=2)
+    with pytest.raises((SupplierSilent, SupplierRefused)):
+        fulu.products("", now())
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"stock": 0}, Reason.NO_STOCK),
+        ({"on_sale": False}, Reason.OFF_SHELF),
+        ({"cost_e6": 10_500_000}, Reason.ABOVE_CEILING),
+    ],
+)
+def test_a_definite_no_has_its_reason(
+    fulu: Supplier, them: Fulu, change: dict[str, int | bool], reason: Reason
+) -> None:
+    Fulu.change_product(them.url, CARD, **change)
+
+    assert outcome(fulu.place(wanted(CARD, most_e6=10_000_000), now())) == (Outcome.FAILED, reason)
+
+
+def test_no_money_and_a_wrong_account_are_definite(fulu: Supplier, them: Fulu) -> None:
+    assert outcome(fulu.place(wanted(GAME, 1, {"charge_account": "1"}), now())) == (Outcome.FAILED, Reason.BAD_ACCOUNT)
+    Fulu.set_balance(them.url, 0)
+    assert outcome(fulu.place(wanted(CARD), now())) == (Outcome.FAILED, Reason.LOW_BALANCE)
+
+
+def test_a_repeated_number_is_left_to_a_question(fulu: Supplier, them: Fulu) -> None:
+    purchase = wanted(CARD)
+    fulu.place(purchase, now())
+
+    assert outcome(fulu.place(purchase, now())) == (Outcome.UNKNOWN, Reason.DUPLICATE)
+    assert ended(fulu, purchase, Answer(Outcome.UNKNOWN)).delivered == 1
+
+
+def test_ciphers_are_opened_only_where_we_know_of_them(fulu: Supplier, them: Fulu) -> None:
+    Fulu.behave(them.url, card_cipher="aes")
+    purchase = wanted(CARD)
+    fulu.place(purchase, now())
+
+    assert (
+        ended(ours(them, card_cipher="aes"), purchase, Answer(Outcome.UNKNOWN)).goods[0].code.code
+        == (bought(them, purchase)[0]["cards"][0]["password"])
+    )
+    assert outcome(fulu.ask(purchase.number, "", now())) == (Outcome.UNKNOWN, Reason.UNREADABLE)
+
+
+def test_an_order_that_fails_late_has_failed(fulu: Supplier, them: Fulu) -> None:
+    purchase = wanted(CARD)
+    Fulu.misbehave(them.url, "buy", "fails_late", seconds=0.1)
+
+    assert ended(fulu, purchase, fulu.place(purchase, now())).outcome is Outcome.FAILED
+    assert bought(them, purchase) == []
+
+
+def test_callbacks_of_orders_and_refunds_name_our_order_and_forged_ones_are_refused(fulu: Supplier, them: Fulu) -> None:
+    with shop(fulu.ack(True).body.encode()) as box:
+        Fulu.call_back(them.url, box.url)
+        purchase = wanted(CARD)
+        fulu.place(purchase, now())
+        ended(fulu, purchase, Answer(Outcome.UNKNOWN))
+        order_no = bought(them, purchase)[0]["order_no"]
+        Fulu.void(them.url, order_no, refund=True)
+        Fulu.tell(them.url, order_no, how="wrong_signature")
+        notices = box.wait(3)
+
+    heard = []
+    for notice in notices:
+        with contextlib.suppress(BadCallback):
+            heard.append(fulu.parse_callback({}, notice.raw, now()).number)
+    assert heard == [purchase.number] * 2  # the third is the forged one
