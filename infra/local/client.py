@@ -80,9 +80,9 @@ class Shop:
         """Bring a file to where it can be checked; the import's job."""
         given = {name: value for name, value in options.items() if value is not None}
         wanted = {"kind": kind, "file_name": file.name, "sku": sku, "options": given or None}
-        content = _content(file)
+        content = content_of(file)
         asked = self.call("POST", "/console/imports", {name: value for name, value in wanted.items() if value})
-        _put(asked["upload_url"], content)
+        put(asked["upload_url"], content)
         return str(asked["job_id"])
 
     def move_import(self, job: str, verb: str, watch: Watch) -> dict[str, Any]:
@@ -159,14 +159,16 @@ def _in_words(reason: str) -> str:
     return IN_WORDS.get(reason, reason.replace("_", " "))
 
 
-def _content(file: Path) -> bytes:
+def content_of(file: Path) -> bytes:
+    """What is in a file, or Failed."""
     try:
         return file.read_bytes()
     except OSError as error:
         raise Failed(f"cannot read {file}: {error.strerror}") from None
 
 
-def _put(url: str, content: bytes) -> None:
+def put(url: str, content: bytes) -> None:
+    """Bring a file to a signed link, or Failed."""
     try:
         urllib.request.urlopen(urllib.request.Request(url, content, method="PUT"), timeout=60).close()
     except OSError as error:

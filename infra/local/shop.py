@@ -11,7 +11,7 @@ from infra.local import cloud
 from infra.local.background import Failed
 from infra.local.client import Shop, operator
 from infra.local.cloud import LocalCloud
-from infra.local.commands import imports, merchants, orders, stock, trace, vault, waiting
+from infra.local.commands import imports, merchants, orders, stock, suppliers, trace, vault, waiting
 from infra.local.commands.terminal import Act
 from infra.local.logins import ROLES, add_login
 
@@ -22,6 +22,7 @@ GROUPS = [
     ("follow a card, make bad ones good", trace),
     ("orders and results", orders),
     ("how money comes in", merchants),
+    ("who sells to us", suppliers),
     ("what waits for a person", waiting),
     ("codes and keys", vault),
 ]
@@ -46,7 +47,7 @@ def parser() -> ArgumentParser:
             "--as", dest="login", default=login, metavar="LOGIN", help=f"who does it; {login} without this"
         )
         one.set_defaults(act=act)
-        listed.append(f"  {name:<17} {meaning}")
+        listed.append(f"  {name:<20} {meaning}")
         return one
 
     for title, group in [*GROUPS, ("logins", None)]:

@@ -20,6 +20,7 @@ import pyzipper
 from infra.local import shop as commands
 from infra.local.background import wait_until
 from infra.local.client import Shop as Desk
+from infra.local.suppliers.acg import Acg
 from infra.local.wechat import WeChatPay
 from shared.kernel import aws, clock
 from shared.orders import records as orders
@@ -405,3 +406,54 @@ def test_an_owner_sets_an_account_up_and_hears_whether_it_works(terminal: Termin
     assert "is not JSON" in terminal.refused("merchant", "wechat", str(file))
     file.write_text(json.dumps({"kind": "wechat", "methods": ["alipay_qr"], "fee_e6": 1, "terms": {"mchid": "1"}}))
     assert "methods is unknown" in terminal.refused("merchant", "wechat", str(file))
+
+
+def test_two_people_let_a_supplier_in_and_hear_whether_he_answers(terminal: Terminal, tmp_path: Path) -> None:
+    assert "nobody sells to us" in terminal("suppliers")
+    company, file = "杭州好卡科技有限公司", tmp_path / "acme.json"
+    with Acg(tmp_path / "acg.sqlite", balance_e6=88_000_000) as stand_in:
+        terms = {"site": stand_in.url, **stand_in.terms}
+        given = {"code": "acme", "kind": "acg", "name": "好卡", "company": company, "terms": terms}
+        file.write_text(json.dumps(given))
+        assert "no keys yet" in terminal("supplier", str(file))
+        file.write_text(json.dumps({**given, "keys": stand_in.keys}))
+        said = terminal("supplier", str(file))
+        assert "/webhooks/suppliers/acme" in said
+        assert re.search(r"acme answers after \d+ ms, under the right keys: we have ¥88.00", said)
+        assert not any(secret in said for secret in stand_in.keys.values())
+        assert re.search(r"acme +acg +好卡 +applied +B +¥88.00 .*not let in", terminal("suppliers"))
+
+        scan = tmp_path / "scan.pdf"
+        scan.write_bytes(b"%PDF-1.7")
+        for paper in ("licence", "tax", "bank", "contract"):
+            assert paper in terminal("dossier", "acme")
+            came = terminal("supplier-document", "acme", paper, "scan.pdf", "--to", company, "--until", "2099-12-31")
+            document = came.split()[0]
+            assert "two people" in terminal.refused("accept-document", "acme", document, "--as", "owner")
+            accepted = terminal("accept-document", "acme", document)
+        assert "all papers are there" in accepted
+        assert "acme is reviewed" in terminal("review-supplier", "acme")
+        assert "acme is approved, buys: yes" in terminal("approve-supplier", "acme")
+        assert "paused by owner" in terminal("pause-supplier", "acme")
+        assert "buys: yes" in terminal("resume-supplier", "acme")
+        assert "missing, or over: 合同" in said_after(
+            terminal, "reject-document", "acme", document, "--reason", "forged"
+        )
+        assert "newest" in terminal("retire-supplier-keys", "acme")
+
+        file.write_text(json.dumps({**given, "keys": {"app_key": "another"}}))
+        assert "acme refused" in terminal.refused("supplier", str(file))
+    assert "no answer that can be trusted" in terminal.refused("check-supplier", "acme")
+    assert "acme is suspended" in terminal("suspend-supplier", "acme", "--reason", "he is gone")
+
+    file.write_text(json.dumps({"code": "list", "kind": "pricelist", "name": "一级代理", "company": company}))
+    terminal("supplier", str(file))
+    assert "a person buys from him" in terminal("check-supplier", "list")
+    file.write_text("{}")
+    assert "is not JSON such as" in terminal.refused("supplier", str(file))
+
+
+def said_after(terminal: Terminal, *words: str) -> str:
+    """What the dossier says after a command."""
+    terminal(*words)
+    return terminal("dossier", words[1])

@@ -18,6 +18,10 @@ TASKS = {
     "near_expiry": "cards will expire soon (`near-expiry`): sell them cheaper, or give them back",
     "make_good": "a recalled card could be neither replaced nor refunded: settle it with its buyer",
     "unknown_money": "money came for nothing we know of (来历不明的款项，可原路退回): `give-back` it",
+    "supplier_document_ends": "a supplier's document ends soon: ask him for a new one; `dossier` shows which",
+    "supplier_document_over": "a supplier's document is over: nothing that rests on it is bought (`dossier`)",
+    "supplier_stopped": "nothing is bought from a supplier (`suppliers` says why): look, then `resume-supplier`",
+    "supplier_balance_low": "our balance with a supplier is low (余额不足): fill it up",
     "recall_done": "a recall has ended: look at what it has come to with `recalls`",
 }
 
