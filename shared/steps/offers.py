@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -158,14 +158,14 @@ def take_list(supplier: str, sent: PriceList, now: datetime) -> ListTaken:
 def _compared(found: Sequence[Offer], now: datetime) -> list[ComparedOffer]:
     heads = accounts.heads(str(one.supplier) for one in found)
     rows = [_row(one, heads[str(one.supplier)], now) for one in found if str(one.supplier) in heads]
-    comparable = {
-        (row.supplier, row.product): row.landed_e6
-        for row in rows
-        if row.landed_e6 is not None and row.on_sale and not row.stale
-    }
-    doubtful = prices.doubtful(comparable)
+    comparable = [row for row in rows if row.on_sale and not row.stale]
+    doubtful = prices.doubtful(_landed(comparable), _landed(row for row in comparable if row.admitted))
     rows = [row.model_copy(update={"doubtful": (row.supplier, row.product) in doubtful}) for row in rows]
     return sorted(rows, key=_rank)
+
+
+def _landed(rows: Iterable[ComparedOffer]) -> dict[tuple[str, str], int]:
+    return {(row.supplier, row.product): row.landed_e6 for row in rows if row.landed_e6 is not None}
 
 
 def _rank(row: ComparedOffer) -> tuple[object, ...]:

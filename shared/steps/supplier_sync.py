@@ -162,7 +162,8 @@ def _write(code: str, products: Sequence[Product], now: datetime) -> Synced:
         return synced
     # First it is written down which offers are unsure from now on: after a death they are all written again, and who
     # came before us finds the listing changed, and his number too low to write an offer once more.
-    number = before.number + 1
+    # The moment makes it higher than every number before also where the listing was lost, and with it the last one.
+    number = max(before.number + 1, int(now.timestamp() * 1000))
     unsure = {**before.lines, **dict.fromkeys(changes.touched(), UNSURE)}
     etag = snapshots.put(code, Listing(number, unsure), etag)
 

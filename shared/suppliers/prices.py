@@ -47,9 +47,11 @@ def deviation(price: int, among: Mapping[Who, int]) -> float | None:
     return (price - middle) / (_OF_NORMAL * spread) if spread else 0.0
 
 
-def doubtful(landed: Mapping[Who, int]) -> set[Who]:
+def doubtful(landed: Mapping[Who, int], beside: Mapping[Who, int] | None = None) -> set[Who]:
     """Those of the offers of one SKU that are too cheap beside the others.
 
-    landed: what each costs us, without the offers that are off sale or stale.
+    landed: what each costs us, without the offers that are off sale or stale. beside: those of them whose suppliers are
+    admitted; of the others nobody knows yet whether their prices are any measure.
     """
-    return {who for who, price in landed.items() if (deviation(price, landed) or 0.0) < TOO_CHEAP}
+    measure = landed if beside is None else beside
+    return {who for who, price in landed.items() if (deviation(price, {**measure, who: price}) or 0.0) < TOO_CHEAP}

@@ -65,6 +65,14 @@ def test_a_dear_offer_is_no_alarm_and_a_cent_below_equal_prices_neither() -> Non
     assert doubtful({"a": 0, "b": 0, "c": 0}) == set()
 
 
+def test_who_is_not_admitted_is_judged_and_is_no_measure() -> None:
+    admitted = {"a": 45_500_000, "b": 45_400_000, "c": 45_300_000}
+    strangers = {"x": 30_000_000, "y": 30_000_000, "z": 30_000_000}
+
+    assert doubtful({**admitted, **strangers}) == set()
+    assert doubtful({**admitted, **strangers}, admitted) == set(strangers)
+
+
 @given(st.dictionaries(st.text(max_size=3), st.integers(0, 10**15), max_size=12))
 def test_the_middle_and_all_above_it_are_never_doubtful(prices: dict[str, int]) -> None:
     found = doubtful(prices)
