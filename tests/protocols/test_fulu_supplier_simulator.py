@@ -348,6 +348,7 @@ def test_a_phone_is_topped_up_with_money_or_data(client: Client) -> None:
         ("card", card(customer_order_no=""), 1006),
         ("card", card(customer_order_no="x" * 51), 1006),
         ("direct", game(charge_account=""), 3008),
+        ("direct", card(product_id=10000003), 3008),
         ("direct", game(charge_account="abcdef"), 3008),
         ("direct", game(charge_game_region=""), 3008),
         ("direct", game(charge_game_region="三区"), 3008),

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import http.client
 import json
-import os
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import pytest
 
 from infra.local.supplier_shop import KINDS
 from infra.local.suppliers.common import Product
 from infra.local.suppliers.reloadly import Reloadly, signature, timed
+from tests.supplied import HANG_UPS, Shop, eventually, send, shop, vectors
 
 GIFT_CARDS, TOP_UPS = "giftcards", "topups"
 # 10.00 less 8 % and 0.50 of fee on top; 25.00 likewise.
@@ -68,20 +65,13 @@ class Client:
     def send(
         self, method: str, target: str, content: Any = None, *, site: str = "", **headers: str
     ) -> tuple[int, bytes]:
-        where = urlsplit(site or self.terms["site"])
-        body = None if content is None else json.dumps(content).encode()
+        body = b"" if content is None else json.dumps(content).encode()
         sent = {
             "Accept": f"application/com.reloadly.{self.line}-v1+json",
             "Content-Type": "application/json",
             "Authorization": f"Bearer {self.token}",
         } | headers
-        connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=10)
-        try:
-            connection.request(method, target, body, sent)
-            reply = connection.getresponse()
-            return reply.status, reply.read()
-        finally:
-            connection.close()
+        return send(method, (site or self.terms["site"]) + target, body, sent)
 
     def call(self, method: str, target: str, content: Any = None, **headers: str) -> tuple[int, Any]:
         """Status and body, with a token that is fetched when there is none."""
@@ -126,13 +116,6 @@ def top_up(**fields: Any) -> dict[str, Any]:
     return wanted | {"recipientPhone": {"countryCode": "CN", "number": "13800000000"}} | fields
 
 
-def eventually(happened: Callable[[], Any], seconds: float = 8) -> None:
-    until = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.01)
-
-
 @dataclass
 class Hook:
     stamp: str
@@ -149,42 +132,15 @@ class Hook:
         return hmac.compare_digest(own, self.signature)
 
 
-@dataclass
-class Shop:
-    """The customer's end: keeps every webhook and answers as told, 200 where nothing was said."""
-
-    url: str = ""
-    told: list[Hook] = field(default_factory=list)
-    answers: list[int] = field(default_factory=list)
-
-    def wait_for(self, number_min: int) -> list[Hook]:
-        eventually(lambda: len(self.told) >= number_min)
-        return self.told
-
-
 @pytest.fixture
-def shop() -> Iterator[Shop]:
-    kept = Shop()
+def inbox() -> Iterator[Shop]:
+    with shop(b"") as one:
+        yield one
 
-    class Door(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers["Content-Length"]))
-            stamp, sign = self.headers["X-Reloadly-Request-Timestamp"], self.headers["X-Reloadly-Signature"]
-            kept.told.append(Hook(stamp, sign, raw))
-            self.send_response(kept.answers.pop(0) if kept.answers else 200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    kept.url = f"http://127.0.0.1:{server.server_address[1]}/suppliers/reloadly"
-    yield kept
-    server.shutdown()
-    server.server_close()
+def told_to(inbox: Shop, number_min: int = 0) -> list[Hook]:
+    stamp, sign = "X-Reloadly-Request-Timestamp", "X-Reloadly-Signature"
+    return [Hook(one.headers[stamp], one.headers[sign], one.raw) for one in inbox.wait(number_min)]
 
 
 @pytest.fixture
@@ -501,21 +457,18 @@ def test_a_top_up_that_cannot_be_made_is_refused_and_costs_nothing(
 
 
 def test_the_computed_sample_has_the_signature_that_the_stand_in_would_give() -> None:
-    folder = os.environ.get("KAQUAN_VECTORS")
-    if not folder:
-        pytest.skip("KAQUAN_VECTORS does not say where the published samples are")
-    sample = json.loads((Path(folder) / "supplier_reloadly.json").read_text())["webhook_computed_by_us"]
+    sample = vectors("supplier_reloadly.json")["webhook_computed_by_us"]
     assert signature(timed(sample["raw_body"].encode(), sample["timestamp"]), sample["secret"]) == sample["signature"]
 
 
 def test_the_end_of_an_order_is_told_by_a_signed_webhook(
-    client: Client, phones: Client, reloadly: Reloadly, shop: Shop
+    client: Client, phones: Client, reloadly: Reloadly, inbox: Shop
 ) -> None:
-    Reloadly.call_back(reloadly.url, shop.url)
+    Reloadly.call_back(reloadly.url, inbox.url)
     card = client.order(customIdentifier="one")["transactionId"]
-    (told,) = shop.wait_for(1)
+    (told,) = told_to(inbox, 1)
     topped = phones.top_up(customIdentifier="two")["transactionId"]
-    second = shop.wait_for(2)[1]
+    second = told_to(inbox, 2)[1]
 
     assert told.genuine(client)
     assert not told.genuine(client, with_time=False)
@@ -528,46 +481,48 @@ def test_the_end_of_an_order_is_told_by_a_signed_webhook(
     eventually(lambda: Reloadly.told(reloadly.url, str(card))[0]["state"] == "acknowledged")
 
 
-def test_a_webhook_comes_again_until_it_is_answered_with_200(client: Client, reloadly: Reloadly, shop: Shop) -> None:
-    Reloadly.call_back(reloadly.url, shop.url)
-    shop.answers = [401, 500]
+def test_a_webhook_comes_again_until_it_is_answered_with_200(client: Client, reloadly: Reloadly, inbox: Shop) -> None:
+    Reloadly.call_back(reloadly.url, inbox.url)
+    inbox.status = 401
     number = client.order()["transactionId"]
+    inbox.wait(2)
+    inbox.status = 200
     eventually(lambda: Reloadly.told(reloadly.url, str(number))[0]["state"] == "acknowledged")
-    assert len(shop.told) == 3
+    assert len(told_to(inbox)) == 3
 
 
-def test_an_older_signature_leaves_the_time_out(client: Client, reloadly: Reloadly, shop: Shop) -> None:
+def test_an_older_signature_leaves_the_time_out(client: Client, reloadly: Reloadly, inbox: Shop) -> None:
     Reloadly.behave(reloadly.url, webhook_covers="body")
-    Reloadly.call_back(reloadly.url, shop.url)
+    Reloadly.call_back(reloadly.url, inbox.url)
     client.order()
-    (told,) = shop.wait_for(1)
+    (told,) = told_to(inbox, 1)
     assert (told.genuine(client), told.genuine(client, with_time=False)) == (False, True)
 
 
-def test_a_refund_after_the_delivery_is_told(client: Client, reloadly: Reloadly, shop: Shop) -> None:
-    Reloadly.call_back(reloadly.url, shop.url)
+def test_a_refund_after_the_delivery_is_told(client: Client, reloadly: Reloadly, inbox: Shop) -> None:
+    Reloadly.call_back(reloadly.url, inbox.url)
     number = client.order(customIdentifier="one")["transactionId"]
-    shop.wait_for(1)
+    told_to(inbox, 1)
 
     Reloadly.void(reloadly.url, str(number), refund=True)
 
-    assert shop.wait_for(2)[1].body["data"]["status"] == "REFUNDED"
+    assert told_to(inbox, 2)[1].body["data"]["status"] == "REFUNDED"
     assert client.history(customIdentifier="one")["content"][0]["status"] == "REFUNDED"
     assert Reloadly.balance_e6(reloadly.url) == 1_000_000_000
 
 
 def test_webhooks_can_be_forged_doubled_reordered_stale_or_missing(
-    client: Client, reloadly: Reloadly, shop: Shop
+    client: Client, reloadly: Reloadly, inbox: Shop
 ) -> None:
     def told_with(fault: str, number_of: int) -> list[Hook]:
-        shop.told.clear()
+        inbox.notices.clear()
         Reloadly.misbehave(reloadly.url, "callback", fault)
         number = client.order()["transactionId"]
         eventually(lambda: all(one["tries"] for one in Reloadly.told(reloadly.url, str(number))))
-        assert len(shop.told) == number_of, fault
-        return sorted(shop.told, key=lambda one: (one.genuine(client), one.stamp))
+        assert len(told_to(inbox)) == number_of, fault
+        return sorted(told_to(inbox), key=lambda one: (one.genuine(client), one.stamp))
 
-    Reloadly.call_back(reloadly.url, shop.url)
+    Reloadly.call_back(reloadly.url, inbox.url)
     forged, true_one = told_with("forged", 2)
     assert (forged.body["data"]["status"], forged.genuine(client)) == ("FAILED", False)
     assert (true_one.body["data"]["status"], true_one.genuine(client)) == ("SUCCESSFUL", True)
@@ -580,18 +535,18 @@ def test_webhooks_can_be_forged_doubled_reordered_stale_or_missing(
 
 
 def test_a_webhook_can_be_badly_signed_or_lie_or_come_before_the_answer(
-    client: Client, reloadly: Reloadly, shop: Shop
+    client: Client, reloadly: Reloadly, inbox: Shop
 ) -> None:
-    Reloadly.call_back(reloadly.url, shop.url)
+    Reloadly.call_back(reloadly.url, inbox.url)
     Reloadly.misbehave(reloadly.url, "notify", "wrong_signature")
     number = client.order()["transactionId"]
-    assert not shop.wait_for(1)[0].genuine(client)
+    assert not told_to(inbox, 1)[0].genuine(client)
     eventually(lambda: Reloadly.told(reloadly.url, str(number))[0]["state"] == "acknowledged")
     Reloadly.tell(reloadly.url, str(number), says="failed")
-    assert shop.wait_for(2)[1].body["data"]["status"] == "FAILED"
+    assert told_to(inbox, 2)[1].body["data"]["status"] == "FAILED"
     Reloadly.misbehave(reloadly.url, "buy", "callback_first")
     client.order(customIdentifier="early")
-    assert shop.told[-1].body["data"]["customIdentifier"] == "early"
+    assert told_to(inbox)[-1].body["data"]["customIdentifier"] == "early"
 
 
 # -- bad days ----------------------------------------------------------------------------------------------------------
@@ -600,7 +555,7 @@ def test_a_webhook_can_be_badly_signed_or_lie_or_come_before_the_answer(
 def test_an_answer_can_be_lost_after_the_order_was_taken(client: Client, reloadly: Reloadly) -> None:
     for fault in ("silent", "500", "garbage", "cut_short"):
         Reloadly.misbehave(reloadly.url, "buy", fault)
-        with pytest.raises((http.client.HTTPException, json.JSONDecodeError)):
+        with pytest.raises((*HANG_UPS, json.JSONDecodeError)):
             client.order(customIdentifier=fault)
         (found,) = client.history(customIdentifier=fault)["content"]
         assert len(client.cards(found["transactionId"])) == 1
@@ -609,7 +564,7 @@ def test_an_answer_can_be_lost_after_the_order_was_taken(client: Client, reloadl
 def test_an_answer_can_be_lost_before_anything_was_done(client: Client, reloadly: Reloadly) -> None:
     client.ask("GET", "/products")
     Reloadly.misbehave(reloadly.url, "buy", "before_silent")
-    with pytest.raises(http.client.HTTPException):
+    with pytest.raises(HANG_UPS):
         client.order(customIdentifier="one")
     for fault, expected in (("before_500", 500), ("before_429", 429), ("before_moved", 302)):
         Reloadly.misbehave(reloadly.url, "buy", fault)
@@ -670,18 +625,18 @@ def test_it_can_deliver_half_the_same_code_or_dearer(client: Client, reloadly: R
     assert before - Reloadly.balance_e6(reloadly.url) == 2 * 9_700_000
 
 
-def test_it_can_deliver_late(client: Client, reloadly: Reloadly, shop: Shop) -> None:
-    Reloadly.call_back(reloadly.url, shop.url)
+def test_it_can_deliver_late(client: Client, reloadly: Reloadly, inbox: Shop) -> None:
+    Reloadly.call_back(reloadly.url, inbox.url)
     Reloadly.misbehave(reloadly.url, "buy", "late", seconds=0.2)
     sold = client.order()
-    assert (sold["status"], shop.told) == ("PENDING", [])
-    assert shop.wait_for(1)[0].body["data"]["status"] == "SUCCESSFUL"
+    assert (sold["status"], told_to(inbox)) == ("PENDING", [])
+    assert told_to(inbox, 1)[0].body["data"]["status"] == "SUCCESSFUL"
     assert len(client.cards(sold["transactionId"])) == 1
 
 
 def test_it_can_go_down(client: Client, reloadly: Reloadly) -> None:
     Reloadly.go_down(reloadly.url, 60)
-    with pytest.raises(http.client.HTTPException):
+    with pytest.raises(HANG_UPS):
         client.ask("GET", "/products")
     Reloadly.go_down(reloadly.url, 0)
     assert client.ask("GET", "/products")
