@@ -33,6 +33,7 @@ TABLE = {
     "GET /payment-methods": "anyone",
     "GET /webhooks/payments/{provider}": "anyone",
     "POST /webhooks/payments/{provider}": "anyone",
+    "GET /webhooks/suppliers/{supplier}": "anyone",
     "POST /webhooks/suppliers/{supplier}": "anyone",
     # Who holds the order's token.
     "GET /orders/{order_id}": "buyer",
