@@ -26,6 +26,7 @@ PARTS = {
     "card_imports": "import of a file of 100,000 cards",
     "recalls": "recall of a lot of 10,000 cards with 6,000 sold",
     "levels": "levels kept by the stream, and their recount of 30,000 cards",
+    "supplier_sync": "sync of a supplier's list of 10,000 products",
     "lag": "paid notification to readable card, on the deployed local cloud",
     "cost": "what it costs on AWS",
 }
