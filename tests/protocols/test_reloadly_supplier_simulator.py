@@ -191,7 +191,7 @@ def test_nothing_is_told_without_a_token_of_the_line_and_a_version(client: Clien
     client.ask("GET", "/accounts/balance")
     phones.ask("GET", "/accounts/balance")
 
-    for authorization in ("", "Bearer x", client.token):
+    for authorization in ("", "Bearer x", client.token, f"Basic {client.token}"):
         assert client.refused("GET", "/products", Authorization=authorization) == "INVALID_TOKEN"
     topups = f"Bearer {phones.token}"
     assert client.refused("GET", "/products", Authorization=topups) == "INVALID_AUDIENCE"
