@@ -242,7 +242,11 @@ def test_cards_may_come_at_once() -> None:
 
 def test_what_is_done_without_cards_in_the_answer_is_asked_after() -> None:
     assert placed(ok(bought(200, cards=[]))).outcome is Outcome.ACCEPTED
-    assert placed(ok(bought(200)), replace(PURCHASE, account={"recharge_account": "1"})).outcome is Outcome.ACCEPTED
+
+
+def test_a_top_up_may_be_done_at_once() -> None:
+    answer = placed(ok(bought(200)), replace(PURCHASE, account={"recharge_account": "1"}))
+    assert (answer.outcome, answer.delivered, answer.proof) == (Outcome.DELIVERED, 2, "5560")
 
 
 # --- asking ----------------------------------------------------------------------------------------------------------

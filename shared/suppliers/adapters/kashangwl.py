@@ -128,7 +128,7 @@ class Kashangwl:
         def read(reply: wire.Reply) -> Answer:
             answer = wire.json_object(reply.body)
             if answer["code"] == "ok":
-                return kashangwl_reading.order(answer["data"], purchase.quantity)
+                return kashangwl_reading.order(answer["data"], purchase.quantity, topped_up=bool(purchase.account))
             return _refusal(answer, Outcome.FAILED)
 
         return wire.placed(lambda: self._call("buy", order, now), read)

@@ -54,8 +54,8 @@ def account_fields(account: Mapping[str, str]) -> dict[str, str]:
     return {name if name == ACCOUNT else _FIELD.format(name): value for name, value in account.items()}
 
 
-def order(told: Mapping[str, Any], quantity: int) -> Answer:
-    """What is not in the documented form raises one of `wire.UNREADABLE`."""
+def order(told: Mapping[str, Any], quantity: int, *, topped_up: bool = False) -> Answer:
+    """topped_up: it is known to be a top-up. What is not in the documented form raises one of `wire.UNREADABLE`."""
     upstream_no = wire.text(told["order_id"] if "order_id" in told else told["id"])
     state = wire.whole(told["state"])
     cost_e6 = None if told.get("total_price") is None else wire.e6(told["total_price"])
@@ -79,7 +79,9 @@ def order(told: Mapping[str, Any], quantity: int) -> Answer:
         return Answer(Outcome.FAILED, Reason.OTHER, upstream_no)
     if told.get("tickets"):
         raise ValueError("pictures")
-    topped_up = bool(told.get("recharge_account") or told.get("recharge_params") or told.get("recharge_info"))
+    topped_up = topped_up or bool(
+        told.get("recharge_account") or told.get("recharge_params") or told.get("recharge_info")
+    )
     if wire.whole(told.get("product_type", 1 if topped_up else 2)) != 1:  # the cards are still being fetched
         return Answer(Outcome.ACCEPTED, upstream_no=upstream_no, cost_e6=cost_e6)
     return Answer(Outcome.DELIVERED, Reason.NONE, upstream_no, (), quantity, cost_e6, proof=upstream_no)
