@@ -118,6 +118,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self.notifications: queue.Queue[tuple[dict[str, str], bytes]] = queue.Queue()
+        self.callbacks: queue.Queue[tuple[str, dict[str, str], bytes]] = queue.Queue()  # of suppliers, with their paths
         inbox = self
 
         class Receiver(BaseHTTPRequestHandler):
@@ -139,7 +140,10 @@ class Inbox:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def take(self, path: str, headers: dict[str, str], raw: bytes) -> None:
-        self.notifications.put((headers, raw))
+        if path.startswith("/webhooks/suppliers/"):
+            self.callbacks.put((path, headers, raw))
+        else:
+            self.notifications.put((headers, raw))
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -220,6 +224,11 @@ class Shop:
         headers, raw = again or self.inbox.notifications.get(timeout=10)
         self.last = (headers, raw)
         return self.call("POST", "/webhooks/payments/sandbox", raw.decode(), **headers)
+
+    def called_back(self) -> Answer:
+        """Hand in the next callback of a supplier."""
+        path, headers, raw = self.inbox.callbacks.get(timeout=10)
+        return self.call("POST", path, raw.decode(), **headers)
 
     def status(self, order: Placed) -> str:
         return str(self.call("GET", f"/orders/{order.order_id}", token=order.token).body["status"])

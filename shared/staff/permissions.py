@@ -35,6 +35,8 @@ MATRIX = {
     "suppliers.write": _SHOP,  # accounts, keys, documents, the first look; another person approves
     "offers.read": _EVERYONE - {SUPPORT},
     "offers.write": _SHOP,  # what is bought for a SKU, and of whom first
+    "purchases.read": _EVERYONE - {SUPPORT},
+    "purchases.write": _SHOP,  # what a person has bought, or found out
     "suppliers.approve": _MONEY,  # it says to whom our money goes
     "orders.read": _EVERYONE,
     "reviews.read": _EVERYONE,

@@ -103,3 +103,11 @@ class ListTooLong(Refusal):
     code, status = "list_too_long", 422
     zh = "该供应商的商品太多，无法立即同步；定时同步会读取。"
     en = "The supplier has too many products to be read at once; the next scheduled sync reads them."
+
+
+class AttemptOver(Refusal):
+    """facts: state."""
+
+    code, status = "attempt_over", 409
+    zh = "这次采购已经结束（{state}），不能再改。"
+    en = "This attempt to buy is over ({state}) and cannot be changed any more."

@@ -1,0 +1,166 @@
+"""Purchases as staff see them, and what only a person can decide about one."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import date, datetime
+
+from shared.catalog import records as catalog
+from shared.kernel.errors import Busy, InvalidRequest, NotFound
+from shared.kernel.http import Amount
+from shared.kernel.money import minor_from_e6
+from shared.kernel.records import Lost
+from shared.kernel.telemetry import logger
+from shared.kernel.vault import Secret
+from shared.orders import records as orders
+from shared.staff import records as staff
+from shared.steps import purchase_received
+from shared.steps.supply import MINOR_E6
+from shared.suppliers import attempts, purchases
+from shared.suppliers.attempts import AttemptState
+from shared.suppliers.errors import AttemptOver
+from shared.suppliers.purchase_contract import (
+    AllowPrice,
+    AttemptList,
+    AttemptView,
+    ChoiceView,
+    LeftOutView,
+    SaidView,
+    SettleAttempt,
+)
+from shared.suppliers.purchases import Attempt
+from shared.suppliers.supplier import Answer, Delivers, Goods, Outcome, Reason
+
+
+def of_order(order_id: str) -> AttemptList:
+    """All attempts to buy what an order needs; NotFound without such an order."""
+    orders.head_of(order_id)
+    return AttemptList(attempts=[_view(one) for one in purchases.of_order(order_id)])
+
+
+def allow(number: str, wanted: AllowPrice, by: str, now: datetime) -> AttemptView:
+    """A line that waits for it may cost more this time, and is tried again. AttemptOver if it waits no more."""
+    attempt = _attempt(number)
+    most_e6 = wanted.most_minor * MINOR_E6
+    if attempt.now_state is not AttemptState.HELD:
+        if int(attempt.most_e6) == most_e6:
+            return _view(attempt)  # said before
+        raise AttemptOver(state=str(attempt.state))
+    if most_e6 <= int(attempt.most_e6):
+        raise InvalidRequest(fields=[{"field": "most_minor", "reason": "not_more"}])
+    try:
+        moved = purchases.move_alone(
+            attempt, AttemptState.FAILED, now, None, most_e6=most_e6, reason=Reason.ABOVE_CEILING
+        )
+    except Lost:
+        raise Busy from None
+    _decided(moved, "price_jump", by, wanted.note, now)
+    return _view(_attempt(number))
+
+
+def settle(number: str, wanted: SettleAttempt, by: str, now: datetime) -> AttemptView:
+    """What a person has bought by hand, or has found out from the supplier. Saying so again changes nothing."""
+    attempt = _attempt(number)
+    if attempt.now_state not in attempts.OUT:
+        done = {"delivered": {AttemptState.DELIVERED, AttemptState.LATE}, "failed": {AttemptState.FAILED}}
+        if attempt.now_state in done[wanted.outcome]:
+            return _view(attempt)
+        raise AttemptOver(state=str(attempt.state))
+    try:
+        if wanted.outcome == "failed":
+            purchases.move_alone(attempt, AttemptState.FAILED, now, None, reason=Reason.OTHER)
+        else:
+            _delivered(attempt, wanted, now)
+    except Lost:
+        raise Busy from None
+    for kind in ("purchase_unknown", "buy_by_hand", "purchase_altered"):
+        staff.end_if_open(kind, number, by, wanted.note, now)
+    logger.info(
+        "attempt settled", order_id=str(attempt.order_id), part=str(attempt.part), outcome=wanted.outcome, by=by
+    )
+    purchases.hint(attempt, now)
+    return _view(_attempt(number))
+
+
+def _delivered(attempt: Attempt, wanted: SettleAttempt, now: datetime) -> None:
+    cards = attempt.delivers == Delivers.CARDS
+    pieces = len(wanted.cards) if cards else wanted.pieces
+    if not 0 < pieces <= int(attempt.quantity) or bool(wanted.cards) is not cards:
+        field = "cards" if cards else "pieces"
+        raise InvalidRequest(fields=[{"field": field, "reason": "not_what_was_ordered"}])
+    goods = [_goods(one.code, one.number, one.expires_on) for one in wanted.cards]
+    answer = Answer(
+        Outcome.DELIVERED,
+        upstream_no=str(attempt.upstream_no or ""),
+        goods=goods,
+        delivered=pieces,
+        proof=wanted.proof,
+        said=f"settled by hand: {pieces}",
+    )
+    paid_e6 = int(attempt.landed_e6) * pieces if wanted.cost_minor is None else wanted.cost_minor * MINOR_E6
+    sku = catalog.skus([str(attempt.sku)])[str(attempt.sku)]
+    purchase_received.take_in(attempt, answer, sku.shards, paid_e6, now)
+
+
+def _goods(code: str, number: str | None, expires_on: str | None) -> Goods:
+    try:
+        return Goods(Secret(code), number, date.fromisoformat(expires_on) if expires_on else None)
+    except ValueError:
+        raise InvalidRequest(fields=[{"field": "cards.expires_on", "reason": "bad_date"}]) from None
+
+
+def _decided(attempt: Attempt, kind: str, by: str, note: str, now: datetime) -> None:
+    with suppress(Lost):
+        staff.end_if_open(kind, str(attempt.number), by, note, now)
+    purchases.hint(attempt, now)
+
+
+def _attempt(number: str) -> Attempt:
+    named = attempts.named_by(number)
+    if named is None:
+        raise NotFound
+    return purchases.attempt_of(*named)
+
+
+def _view(one: Attempt) -> AttemptView:
+    return AttemptView(
+        number=str(one.number),
+        line=one.line,
+        state=str(one.state),
+        sku=str(one.sku),
+        quantity=int(one.quantity),
+        delivered=int(one.delivered),
+        duplicates=int(one.duplicates),
+        most=_amount(int(one.most_e6)),
+        cost=_amount(int(one.cost_e6)),
+        supplier=one.supplier,
+        product=one.product,
+        upstream_no=one.upstream_no,
+        reason=str(one.reason),
+        proof=str(one.proof),
+        asks=int(one.asks),
+        created_at=str(one.created_at),
+        sent_at=one.sent_at,
+        ended_at=one.ended_at,
+        due_at=one.due_at,
+        choices=[
+            ChoiceView(
+                supplier=choice["supplier"],
+                product=choice["product"],
+                quantity=choice["quantity"],
+                landed=_amount(choice["landed_e6"]),
+                probe=choice["probe"],
+                capped=choice["capped"],
+            )
+            for choice in one.choices or ()
+        ],
+        left_out=[
+            LeftOutView(supplier=supplier, product=product, reason=reason)
+            for supplier, product, reason in one.left_out or ()
+        ],
+        messages=[SaidView(**said) for said in one.said or ()],
+    )
+
+
+def _amount(e6: int) -> Amount:
+    return Amount(amount_minor=minor_from_e6(e6), currency="CNY")

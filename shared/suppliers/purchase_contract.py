@@ -1,0 +1,102 @@
+"""What crosses the HTTP edge about purchases: attempts as staff see them, and what a person decides about one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from shared.kernel.http import Amount, Shape
+
+Code = Annotated[str, Field(min_length=1, max_length=512)]
+Note = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class SaidView(Shape):
+    """One message of a supplier, without codes, keys or accounts."""
+
+    at: str
+    what: str
+    outcome: str
+    reason: str
+    said: str
+
+
+class ChoiceView(Shape):
+    supplier: str
+    product: str
+    quantity: int
+    landed: Amount
+    probe: bool
+    capped: bool
+
+
+class LeftOutView(Shape):
+    supplier: str
+    product: str
+    reason: str
+
+
+class AttemptView(Shape):
+    """`number`: ours, which names it everywhere. `most`: what a piece may cost; `cost`: what all of it did cost."""
+
+    number: str
+    line: str
+    state: str
+    sku: str
+    quantity: int
+    delivered: int
+    duplicates: int
+    most: Amount
+    cost: Amount
+    supplier: str | None
+    product: str | None
+    upstream_no: str | None
+    reason: str
+    proof: str
+    asks: int
+    created_at: str
+    sent_at: str | None
+    ended_at: str | None
+    due_at: str | None
+    choices: list[ChoiceView]
+    left_out: list[LeftOutView]
+    messages: list[SaidView]
+
+
+class AttemptList(Shape):
+    """All attempts for an order, the first first."""
+
+    attempts: list[AttemptView]
+
+
+class AllowPrice(Shape):
+    """What a piece may cost us in this one case, in minor units; `note`: why that is right."""
+
+    most_minor: Annotated[int, Field(ge=1, le=10**12)]
+    note: Note
+
+
+class GoodsBrought(Shape):
+    code: Code
+    number: Code | None = None
+    expires_on: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
+
+
+class SettleAttempt(Shape):
+    """What a person has found out, or done, about an attempt.
+
+    delivered: cards, or for a top-up how many pieces; cost_minor: what all of it cost. failed: he is sure that nothing
+    was bought, so that another supplier may be asked.
+    """
+
+    outcome: Literal["delivered", "failed"]
+    note: Note
+    cards: Annotated[list[GoodsBrought], Field(max_length=30)] = Field(default_factory=list)
+    pieces: Annotated[int, Field(ge=0, le=90)] = 0
+    cost_minor: Annotated[int, Field(ge=0, le=10**12)] | None = None
+    proof: Annotated[str, Field(max_length=200)] = ""
+
+
+class PurchaseQuery(Shape):
+    order_id: Annotated[str, Field(min_length=1, max_length=64)]
