@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from infra.local.suppliers.common import Supplier
+
 PATIENCE = 10  # seconds until what should happen counts as not happening
 HANG_UPS = (OSError, http.client.HTTPException)
 
@@ -85,6 +87,14 @@ def shop(answer: bytes) -> Iterator[Shop]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def pass_a_minute(supplier: Supplier) -> None:
+    """What was to happen within a minute is due now."""
+    with supplier.store.transaction() as db:
+        db.execute("UPDATE orders SET due = due - 60")
+        db.execute("UPDATE letters SET next_at = next_at - 60")
+    supplier.wake()
 
 
 def vectors(name: str) -> Any:

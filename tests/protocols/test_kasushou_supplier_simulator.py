@@ -15,7 +15,7 @@ import pytest
 
 from infra.local.suppliers.common import Product
 from infra.local.suppliers.kasushou import Kasushou
-from tests.supplied import HANG_UPS, Notice, Shop, eventually, send, shop, vectors
+from tests.supplied import HANG_UPS, Notice, Shop, eventually, pass_a_minute, send, shop, vectors
 
 CARD = Product("1", "爱奇艺 季卡", 2_000_000, stock=9, more={"can_buy": "拼多多,京东,快手", "can_no_buy": "抖音"})
 TOP_UP = Product(
@@ -304,13 +304,14 @@ def test_a_failed_order_may_look_like_one_that_has_cards(
     supplier: Kasushou, client: Client, traits: dict[str, str], status: int, cards: list[Any]
 ) -> None:
     Kasushou.behave(supplier.url, **traits)
-    Kasushou.misbehave(supplier.url, "buy", "fails_late", seconds=0.1)
+    Kasushou.misbehave(supplier.url, "buy", "fails_late", seconds=60)
     ours = number()
     client.buy(ours)
     assert client.order(ours)["status"] == WAITING
 
-    eventually(lambda: client.order(ours)["status"] == status)
+    pass_a_minute(supplier)
 
+    assert client.order(ours)["status"] == status
     assert client.order(ours)["card_list"] == cards
     assert client.order(ours)["recharge_hints"].startswith("订单已取消")
     assert Kasushou.bought(supplier.url, ours) == []
@@ -454,13 +455,13 @@ def test_a_delivered_order_can_be_refunded_later(supplier: Kasushou, client: Cli
     assert (client.order(ours)["status"], len(client.order(ours)["card_list"])) == (REFUNDED, 1)
 
 
-def test_a_thousand_questions_and_orders_take_a_few_milliseconds_each(supplier: Kasushou, client: Client) -> None:
+def test_a_question_and_an_order_take_a_few_milliseconds(supplier: Kasushou, client: Client) -> None:
     Kasushou.change_product(supplier.url, "1", stock=None)
-    began = time.monotonic()
+    began = time.process_time()  # the work of both sides, however busy the machine is
 
     for _ in range(300):
         ours = number()
         client.buy(ours)
         client.order(ours)
 
-    assert (time.monotonic() - began) / 600 < 0.02
+    assert (time.process_time() - began) / 600 < 0.01
