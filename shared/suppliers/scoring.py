@@ -166,11 +166,12 @@ class Record:
                     claims=self.claims.faded(1, 0, _OPERATIONS) if event.claimed else self.claims,
                 )
             case Ended(Outcome.FAILED, reason) if reason not in _OURS:
-                lied = event.claimed and reason is Reason.NO_STOCK
                 return replace(
                     self,
                     deliveries=self.deliveries.after(1, 1),
-                    claims=self.claims.faded(1, lied, _OPERATIONS) if event.claimed else self.claims,
+                    claims=self.claims.faded(1, reason is Reason.NO_STOCK, _OPERATIONS)
+                    if event.claimed
+                    else self.claims,
                 )
         return self
 

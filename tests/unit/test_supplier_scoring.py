@@ -151,6 +151,19 @@ def test_a_good_family_is_believed_to_be_good_and_a_bad_one_not_to_be_bad() -> N
     assert usual([after(FAILED, WentBad(), times=100)]) == usual([])
 
 
+def test_nobody_is_trusted_fully_on_the_word_of_others() -> None:
+    assert tier_of(99.0, None) is Tier.B
+    assert tier_of(60.0, None) is Tier.C
+
+
+def test_each_card_of_an_order_counts_for_voids_and_what_is_long_ago_less() -> None:
+    tens = after(Ended(Outcome.DELIVERED, cards=10), times=30).after(WentBad(2))
+    assert tens.voids.ring.over() == (300, 2)
+    assert tens.after(*[Ended(Outcome.DELIVERED, cards=10)] * 1_000).voids.lasting.bad == pytest.approx(
+        2 / 2.718, rel=0.01
+    )
+
+
 def test_ten_thousand_clean_orders_earn_tier_a_and_a_thousand_do_not() -> None:
     assert score(TRUSTED, Facts(), Tier.B).tier is Tier.A
     assert score(after(FAST, times=1_000), Facts(), Tier.B).tier is Tier.B
@@ -195,6 +208,7 @@ def test_no_stock_is_a_lie_only_where_stock_was_claimed() -> None:
 
 def test_forged_callbacks_cannot_bring_a_supplier_down() -> None:
     forged = TRUSTED.after(*[CalledBack(signed=False)] * 5_000)
+    assert factors_of(forged, Facts()).operations == 0.5
     assert score(forged, Facts(), Tier.A).tier <= Tier.B
     assert score(forged, Facts(), Tier.A).points < score(TRUSTED, Facts(), Tier.A).points
 
