@@ -480,6 +480,7 @@ def test_a_callback_with_the_documented_fields_is_read() -> None:
         callback({**CALLBACK, "order_status": "failed"}).replace(b"failed", b"success"),
         callback(CALLBACK) + b"&more=1",
         callback(CALLBACK) + b"&sign=1",
+        callback(CALLBACK) + b"&buy_num=1",
         callback({"order_id": "1"}),
         callback({**CALLBACK, "customer_order_no": "x" * 200}),
         callback({**CALLBACK, "recharge_description": "x" * 9000}),
