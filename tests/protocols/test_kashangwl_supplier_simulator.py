@@ -138,6 +138,9 @@ def test_a_top_up_takes_its_account_and_items_under_their_php_names(
 
     assert (made["data"]["state"], made["data"]["cards"]) == (200, [])
     assert Kashangwl.orders(supplier.url)[0]["account"] == {"QQ": "10001", "recharge_account": "10001"}
+    told = client.order(made["data"]["order_id"])
+    assert (told["product_type"], told["recharge_account"], told["recharge_params"]) == (1, "10001", {"QQ": "10001"})
+    assert client.order(client.buy()["data"]["order_id"])["product_type"] == 2
 
 
 @pytest.mark.parametrize(
@@ -212,7 +215,7 @@ def test_an_order_is_asked_after_by_our_number_only_where_that_is_played(
 
     assert client.call("outer-order", outer_order_id=ours)["code"] == "order_not_found"
     Kashangwl.behave(supplier.url, asks_by_ours="yes", order_names="order_id")
-    assert client.call("outer-order", outer_order_id=ours)["data"] == made["data"]
+    assert client.call("outer-order", outer_order_id=ours)["data"] == made["data"] | {"product_type": 2}
     assert client.call("outer-order", outer_order_id="absent")["code"] == "order_not_found"
 
 

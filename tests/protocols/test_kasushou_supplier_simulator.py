@@ -163,9 +163,7 @@ def test_a_top_up_takes_its_account_as_an_object_or_a_list(supplier: Kasushou, c
     client.buy(one, goods=2, attach={"recharge_account": "13800000000"})
     client.buy(other, goods=2, attach=[{"key": "recharge_account", "value": "13800000001"}])
 
-    assert client.order(one)["recharge_info"] == [
-        {"n": "recharge_account", "v": "13800000000", "k": "recharge_account"}
-    ]
+    assert client.order(one)["recharge_info"] == [{"n": "手机号", "v": "13800000000", "k": "recharge_account"}]
     assert (client.order(other)["status"], client.order(other)["card_list"]) == (DONE, [])
     assert client.buy(goods=2)["code"] == 1007
     assert client.buy(goods=2, attach={"lblName1": "x"})["code"] == 1007
@@ -315,6 +313,17 @@ def test_a_failed_order_may_look_like_one_that_has_cards(
     assert client.order(ours)["card_list"] == cards
     assert client.order(ours)["recharge_hints"].startswith("订单已取消")
     assert Kasushou.bought(supplier.url, ours) == []
+
+
+def test_an_order_may_tell_what_it_cost_and_what_came_back(supplier: Kasushou, client: Client) -> None:
+    Kasushou.behave(supplier.url, order_money="told", half_money="given_back")
+    Kasushou.misbehave(supplier.url, "buy", "half")
+    ours = number()
+    client.buy(ours, quantity=4)
+
+    told = client.order(ours)
+
+    assert (told["total_price"], told["has_back_money"]) == ("8.00", "4.00")
 
 
 @pytest.mark.parametrize("partial", ["3", "5", "2"])

@@ -30,6 +30,7 @@ _STATE = {
     ledger.REFUNDED: 500,
 }
 _SERVER_ERRORS = ("before_server_error", "server_error")  # nothing was done, or it was
+_TYPE = {ledger.TOP_UP: 1, ledger.CARD: 2}
 _ITEM = re.compile(r"recharge_template_input_items\[([^\[\]]+)\]")
 
 
@@ -199,7 +200,7 @@ class Kashangwl(Supplier):
     def _answered(self, found: list[Order]) -> dict[str, Any]:
         if not found:
             raise No("absent")
-        told = self._told(found[0], cards=True)
+        told = self._told(found[0], cards=True) | _recharged(found[0])
         if self.traits["order_names"] == "order_id":
             return told
         cards = [
@@ -276,10 +277,23 @@ def _told(product: Product) -> dict[str, Any]:
         "id": int(product.sku),
         "product_name": product.name,
         "price": amount(product.cost_e6),
-        "type": 2 if product.kind == ledger.CARD else 1,
+        "type": _TYPE[product.kind],
         "supply_state": 1 if product.on_sale else 2,
         "stock_state": 2 if product.listed_stock == 0 else 1,
         "valid_purchasing_quantity": f"{product.quantity_min}-{product.quantity_max}",
+    }
+
+
+def _recharged(order: Order) -> dict[str, Any]:
+    """What the answer about an order says of its product and, for a top-up, of the account."""
+    if order.kind == ledger.CARD:
+        return {"product_type": _TYPE[order.kind]}
+    account = dict(order.account)
+    return {
+        "product_type": _TYPE[order.kind],
+        "recharge_account": account.pop("recharge_account", ""),
+        "recharge_params": account,
+        "recharge_info": "充值成功" if order.state == ledger.DELIVERED else "",
     }
 
 

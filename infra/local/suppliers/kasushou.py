@@ -53,6 +53,8 @@ class Kasushou(Supplier):
         "card_no": ("told", "empty"),
         # What a failed order of cards lists: the sample has a card whose password is "1".
         "failed_cards": ("none", "placeholder"),
+        # Whether an order tells what it cost and what of that came back; the sample has neither.
+        "order_money": ("not_told", "told"),
         # What stands around a list of goods.
         "goods_list": ("list", "plain"),
         # Whether the signature is compared with the bytes that came, or with the same content written as the documents
@@ -157,6 +159,7 @@ class Kasushou(Supplier):
                 quantity=_number(asked, "quantity", 1),
                 account=_attached(asked.get("attach")),
                 notify_url=url,
+                more={"fields": list(self.ledger.product(_text(asked, "id")).fields)},
                 ceiling_e6=_ceiling_e6(asked.get("safe_price")),
             ),
             fault,
@@ -189,6 +192,7 @@ class Kasushou(Supplier):
     def _told(self, order: Order, state: str) -> dict[str, Any]:
         status = self._status(order, state)
         names = {one["key"]: one["name"] for one in order.more.get("fields", [])}
+        money = {"total_price": amount(order.total_e6), "has_back_money": amount(order.returned_e6)}
         return {
             "ordersn": order.order_no,
             "external_orderno": order.ours,
@@ -196,6 +200,7 @@ class Kasushou(Supplier):
             "recharge_hints": _HINTS[status],
             "status": status,
             "card_list": self._cards(order, state),
+            **(money if self.traits["order_money"] == "told" else {}),
         }
 
     def _cards(self, order: Order, state: str) -> list[dict[str, Any]]:
