@@ -26,6 +26,8 @@ from shared.suppliers.supplier import Reason
         ("价格高于上限", Reason.ABOVE_CEILING),
         ("充值账号不符合要求", Reason.BAD_ACCOUNT),
         ("手机号有误", Reason.BAD_ACCOUNT),
+        ("请填写完整的充值信息", Reason.BAD_ACCOUNT),
+        ("充值信息不完整", Reason.BAD_ACCOUNT),
         ("单次最多购买5件", Reason.BAD_QUANTITY),
         ("系统繁忙，请稍后再试", Reason.OTHER),
         ("", Reason.OTHER),
