@@ -81,9 +81,14 @@ def map_to(supplier: str, wanted: MapOffer, by: str, now: datetime) -> OfferView
     another one already.
     """
     head, offer, sku = accounts.head_of(supplier), _offer(supplier, wanted.product), _sku(wanted.sku)
-    _insist(_misfits(offer, str(head.kind), sku, wanted.fills))
+    delivers, asked, fills, how = _DELIVERS.get(sku.kind), offers.wishes(offer), wanted.fills, None
+    if head.kind == prices.BY_FILE and delivers:
+        # A list does not say how he delivers, nor what he must be told: whoever buys there by hand is told all we know.
+        asked = tuple(Wish(*field) for field in sku.account_fields)
+        fills, how = fills or {wish.name: wish.name for wish in asked}, (delivers, asked)
+    _insist(_misfits(offer, sku, asked, fills, delivers_otherwise=not how and delivers not in (None, offer.delivers)))
     try:
-        if offers.confirm(supplier, wanted.product, wanted.sku, wanted.fills, by, now):
+        if offers.confirm(supplier, wanted.product, wanted.sku, fills, by, now, how):
             logger.info("an offer was mapped", supplier=supplier, product=wanted.product, sku=wanted.sku, by=by)
     except Lost:
         raise MappedOtherwise(sku=str(_offer(supplier, wanted.product).sku or "")) from None
@@ -104,7 +109,7 @@ def unmap(supplier: str, wanted: UnmapOffer, by: str) -> OfferView:
 def compared(name: str, now: datetime) -> Comparison:
     """The offers of a SKU side by side, or UnknownSku."""
     sku = _sku(name)
-    return Comparison(sku=name, title=sku.title, offers=_compared(offers.of_sku(name), now))
+    return Comparison(sku=name, title=sku.title, offers=_compared(offers.of_sku(name), sku.brand, now))
 
 
 def put_in_order(name: str, wanted: OrderOffers, by: str, now: datetime) -> Comparison:
@@ -132,7 +137,7 @@ def put_in_order(name: str, wanted: OrderOffers, by: str, now: datetime) -> Comp
         pinned[key] = _offer(*key)  # the index has not shown it yet
     for key, one in pinned.items():
         one.pin = places[key]
-    return Comparison(sku=name, title=sku.title, offers=_compared(list(pinned.values()), now))
+    return Comparison(sku=name, title=sku.title, offers=_compared(list(pinned.values()), sku.brand, now))
 
 
 def sync(supplier: str, now: datetime) -> SyncView:
@@ -155,13 +160,18 @@ def take_list(supplier: str, sent: PriceList, now: datetime) -> ListTaken:
     return ListTaken(supplier=supplier, **vars(synced), refused=rows, refused_count=len(refused))
 
 
-def _compared(found: Sequence[Offer], now: datetime) -> list[ComparedOffer]:
+def _compared(found: Sequence[Offer], brand: str, now: datetime) -> list[ComparedOffer]:
     heads = accounts.heads(str(one.supplier) for one in found)
-    rows = [_row(one, heads[str(one.supplier)], now) for one in found if str(one.supplier) in heads]
+    rows = [_row(one, heads[str(one.supplier)], brand, now) for one in found if str(one.supplier) in heads]
     comparable = [row for row in rows if row.on_sale and not row.stale]
     doubtful = prices.doubtful(_landed(comparable), _landed(row for row in comparable if row.admitted))
-    rows = [row.model_copy(update={"doubtful": (row.supplier, row.product) in doubtful}) for row in rows]
-    return sorted(rows, key=_rank)
+    return sorted((_judged(row, (row.supplier, row.product) in doubtful) for row in rows), key=_rank)
+
+
+def _judged(row: ComparedOffer, doubtful: bool) -> ComparedOffer:
+    """What is too cheap sells only where the seller himself has put it in order."""
+    sells = row.sells and (not doubtful or row.pinned is not None)
+    return row.model_copy(update={"doubtful": doubtful, "sells": sells})
 
 
 def _landed(rows: Iterable[ComparedOffer]) -> dict[tuple[str, str], int]:
@@ -174,8 +184,8 @@ def _rank(row: ComparedOffer) -> tuple[object, ...]:
     return not row.sells, *pinned, row.landed_e6 is None, row.landed_e6 or 0, row.supplier, row.product
 
 
-def _row(one: Offer, head: Head, now: datetime) -> ComparedOffer:
-    admitted = head.may_buy(clock.shanghai_day(now).isoformat())
+def _row(one: Offer, head: Head, brand: str, now: datetime) -> ComparedOffer:
+    admitted = head.may_supply(brand, clock.shanghai_day(now).isoformat())
     synced_at = clock.parse(str(head.synced_at)) if head.synced_at else None
     stale = prices.stale(str(head.kind), synced_at, now)
     known = one.currency == head.currency
@@ -209,17 +219,15 @@ def _shown(one: Offer) -> dict[str, Any]:
         "on_sale": bool(one.on_sale),
         "least": int(one.least),
         "most": None if one.most is None else int(one.most),
-        "fields": [WishView(name=wish.name, label=wish.label, options=list(wish.options)) for wish in _wishes(one)],
+        "fields": [
+            WishView(name=wish.name, label=wish.label, options=list(wish.options)) for wish in offers.wishes(one)
+        ],
         "changed_at": str(one.changed_at),
         "sku": str(one.sku) if one.sku else None,
         "fills": dict(one.fills or {}),
         "mapped_by": str(one.mapped_by) if one.mapped_by else None,
         "mapped_at": str(one.mapped_at) if one.mapped_at else None,
     }
-
-
-def _wishes(one: Offer) -> list[Wish]:
-    return [Wish(name, label, tuple(options)) for name, label, options in one.fields or []]
 
 
 def _suggestions(one: Offer, kind: str) -> list[SuggestionView]:
@@ -234,7 +242,7 @@ def _suggestions(one: Offer, kind: str) -> list[SuggestionView]:
             sure=found.sure,
             why=list(found.why),
             fills=matching.fills(
-                _wishes(one), [Wish(field["name"], field["label"]) for field in skus[found.sku]["account"]]
+                offers.wishes(one), [Wish(field["name"], field["label"]) for field in skus[found.sku]["account"]]
             ),
         )
         for found in index.suggest(str(one.title), delivers)
@@ -257,12 +265,13 @@ def _ours() -> tuple[Index, dict[str, Any]]:
     return _index[1], _index[2]
 
 
-def _misfits(offer: Offer, kind: str, sku: Sku, fills: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Why an offer of a supplier of this kind cannot be this SKU."""
-    theirs, ours = {wish.name for wish in _wishes(offer)}, {field.name for field in sku.account_fields}
-    otherwise = kind != prices.BY_FILE and _DELIVERS.get(sku.kind, offer.delivers) != offer.delivers
+def _misfits(
+    offer: Offer, sku: Sku, asked: Sequence[Wish], fills: Mapping[str, str], *, delivers_otherwise: bool
+) -> list[tuple[str, str]]:
+    """Why an offer cannot be this SKU."""
+    theirs, ours = {wish.name for wish in asked}, {field.name for field in sku.account_fields}
     return [
-        *([("sku", "delivers_otherwise")] if otherwise else []),
+        *([("sku", "delivers_otherwise")] if delivers_otherwise else []),
         *[(f"fills.{name}", "not_asked") for name in fills.keys() - theirs],
         *[(f"fills.{name}", "unknown_field") for name, field in fills.items() if field not in ours],
         *[(f"fills.{name}", "required") for name in theirs - fills.keys()],

@@ -23,6 +23,7 @@ from shared.suppliers import accounts, balances, listing, offers, price_files, r
 from shared.suppliers.accounts import Head, Standing
 from shared.suppliers.errors import ListTooLong, SupplierRefused, SupplierSilent, UnknownSupplier
 from shared.suppliers.listing import UNSURE, Listing
+from shared.suppliers.offers import Offer
 from shared.suppliers.prices import BY_FILE
 from shared.suppliers.snapshots import Overtaken
 from shared.suppliers.supplier import Product, Reason, Supplier
@@ -117,7 +118,7 @@ def take_list(code: str, content: bytes, now: datetime) -> tuple[Synced, list[pr
     if not read.products:
         reasons = sorted({one.reason for one in read.refused}) or ["empty"]
         raise InvalidRequest(fields=[{"field": "file", "reason": reason} for reason in reasons])
-    return _store(code, read.products, now), read.refused
+    return _store(code, read.products, now, by_file=True), read.refused
 
 
 def _whole_list(supplier: Supplier, ticking: clock.Ticking, within: timedelta) -> list[Product]:
@@ -138,13 +139,13 @@ def _whole_list(supplier: Supplier, ticking: clock.Ticking, within: timedelta) -
     raise ListTooLong
 
 
-def _store(code: str, said: Sequence[Product], now: datetime) -> Synced:
-    """Write what is new in a list that was read at `now`."""
+def _store(code: str, said: Sequence[Product], now: datetime, *, by_file: bool = False) -> Synced:
+    """Write what is new in a list that was read at `now`. by_file: it does not say how each thing is delivered."""
     products = [one for one in said if listing.fit(one)]
     if unfit := len(said) - len(products):
         logger.warning("products that cannot be stored", supplier=code, count=unfit)
     try:
-        synced = _write(code, products, now)
+        synced = _write(code, products, now, by_file)
     except Overtaken:
         logger.info("another run was begun after this one", supplier=code)
         return Synced(len(products), unfit=unfit)
@@ -154,7 +155,7 @@ def _store(code: str, said: Sequence[Product], now: datetime) -> Synced:
     return replace(synced, unfit=unfit)
 
 
-def _write(code: str, products: Sequence[Product], now: datetime) -> Synced:
+def _write(code: str, products: Sequence[Product], now: datetime, by_file: bool) -> Synced:
     before, etag = snapshots.read(code)
     changes, lines = listing.compare(before, products)
     synced = Synced(len(lines), len(changes.new), len(changes.priced) + len(changes.other), len(changes.gone))
@@ -167,15 +168,18 @@ def _write(code: str, products: Sequence[Product], now: datetime) -> Synced:
     unsure = {**before.lines, **dict.fromkeys(changes.touched(), UNSURE)}
     etag = snapshots.put(code, Listing(number, unsure), etag)
 
+    def other(product: Product, stored: Offer | None = None) -> None:
+        offers.change(code, product, number, now, stored, guessed=by_file)
+
     def new(product: Product) -> None:
         try:
             offers.insert(code, product, number, now)
         except Lost:  # it was there once, or its listing is lost
-            offers.change(code, product, number, now, offers.offer(code, product.product))
+            other(product, offers.offer(code, product.product))
 
     def priced(product: Product) -> None:
         if product.product in stored:
-            offers.change(code, product, number, now, stored[product.product])
+            other(product, stored[product.product])
         else:
             new(product)
 
@@ -190,7 +194,7 @@ def _write(code: str, products: Sequence[Product], now: datetime) -> Synced:
                 some = changes.priced[start : start + offers.READ_AT_ONCE]
                 stored = offers.some(code, [one.product for one in some])
                 _each(pool, priced, some)
-            _each(pool, lambda product: offers.change(code, product, number, now), changes.other)
+            _each(pool, other, changes.other)
             _each(pool, gone, changes.gone)
     except Lost:
         raise Overtaken from None

@@ -114,7 +114,8 @@ class PriceChange(Shape):
 class ComparedOffer(OfferView):
     """`landed_e6`: of one piece, in millionths of a yuan; null where his prices are not in his account's currency.
 
-    `sells`: nothing that is known here keeps it from being bought. `doubtful`: much too cheap beside the others.
+    `admitted`: new purchases of this brand may go to him. `doubtful`: much too cheap beside the others; it is bought
+    only where it is pinned. `sells`: nothing that is known here keeps it from being bought.
     """
 
     supplier_name: str

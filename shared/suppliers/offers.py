@@ -12,7 +12,7 @@ from pynamodb.expressions.update import Action
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 
 from shared.kernel import clock, records, settings
-from shared.suppliers.supplier import Product
+from shared.suppliers.supplier import Delivers, Product, Wish
 
 OF_SKU_MAX = 40  # offers that are compared for one line of an order
 HISTORY_MAX = 50  # changes of price that are kept: at one a day, what happened in this month and the last
@@ -100,16 +100,20 @@ def page(supplier: str, after: str, limit: int) -> Offers:
 
 def insert(supplier: str, product: Product, number: int, now: datetime) -> None:
     """Store what is offered for the first time; Lost if it is there already. number: of the listing, as in `round`."""
-    actions = [*_said(product, number, now), Offer.history.set([[clock.iso(now), product.cost_e6]])]
+    history = [[clock.iso(now), product.cost_e6]]
+    actions = [*_said(product, number, now), *_how(product.delivers, product.fields), Offer.history.set(history)]
     records.update(Offer(supplier, product.product), actions, Offer.supplier.does_not_exist())
 
 
-def change(supplier: str, product: Product, number: int, now: datetime, before: Offer | None = None) -> None:
+def change(
+    supplier: str, product: Product, number: int, now: datetime, before: Offer | None = None, *, guessed: bool = False
+) -> None:
     """Store what he says of it now, and nothing else; Lost if a newer listing has written it.
 
-    before: the stored offer, where the price may have changed.
+    before: the stored offer, where the price may have changed. guessed: he does not say how he delivers, so that stays
+    as it was guessed first, or as a person has said.
     """
-    actions = _said(product, number, now)
+    actions = [*_said(product, number, now), *([] if guessed else _how(product.delivers, product.fields))]
     if before is not None and before.cost_e6 != product.cost_e6:
         history = [[clock.iso(now), product.cost_e6], *(before.history or [])][:HISTORY_MAX]
         actions.append(Offer.history.set(history))
@@ -122,11 +126,20 @@ def take_off(supplier: str, product: str, number: int, now: datetime) -> None:
     records.update(Offer(supplier, product), actions, _not_overtaken(number))
 
 
-def confirm(supplier: str, product: str, sku: str, fills: Mapping[str, str], by: str, now: datetime) -> bool:
+def confirm(
+    supplier: str,
+    product: str,
+    sku: str,
+    fills: Mapping[str, str],
+    by: str,
+    now: datetime,
+    how: tuple[Delivers, Sequence[Wish]] | None = None,
+) -> bool:
     """A person says which SKU of ours an offer is; says whether this is new. Lost if it is another one already.
 
-    fills: his field → the field of our SKU that it takes. Another mapping has to be taken away first, by a person who
-    sees it: two who map the same offer must not overwrite each other.
+    fills: his field → the field of our SKU that it takes. how: what is delivered and asked for, where the supplier does
+    not say it himself. Another mapping has to be taken away first, by a person who sees it: two who map the same offer
+    must not overwrite each other.
     """
     wanted = dict(fills) or None
     try:
@@ -137,6 +150,7 @@ def confirm(supplier: str, product: str, sku: str, fills: Mapping[str, str], by:
                 *_set_or_remove(Offer.fills, wanted),
                 Offer.mapped_by.set(by),
                 Offer.mapped_at.set(clock.iso(now)),
+                *(_how(*how) if how else []),
             ],
             Offer.product.exists() & Offer.sku.does_not_exist(),
         )
@@ -164,6 +178,11 @@ def unmap(supplier: str, product: str, sku: str) -> bool:
     return True
 
 
+def wishes(offer: Offer) -> tuple[Wish, ...]:
+    """What a top-up must be told."""
+    return tuple(Wish(one["name"], one["label"], tuple(one["options"])) for one in offer.fields or ())
+
+
 def pin(tx: records.Transaction, supplier: str, product: str, sku: str, place: int | None) -> None:
     """Put an offer at this place among those of its SKU, or nowhere; the part that loses is named by both."""
     actions = _set_or_remove(Offer.pin, place)
@@ -171,20 +190,23 @@ def pin(tx: records.Transaction, supplier: str, product: str, sku: str, place: i
 
 
 def _said(product: Product, number: int, now: datetime) -> list[Action]:
-    """What a supplier speaks of; what a person has said of the offer is not among it."""
+    """What every supplier speaks of; what a person has said of the offer is not among it."""
     return [
         Offer.title.set(product.title),
-        Offer.delivers.set(product.delivers),
         Offer.cost_e6.set(product.cost_e6),
         Offer.currency.set(product.currency),
         *_set_or_remove(Offer.stock, product.stock),
         Offer.on_sale.set(product.on_sale),
         Offer.least.set(product.least),
         *_set_or_remove(Offer.most, product.most),
-        *_set_or_remove(Offer.fields, [[one.name, one.label, list(one.options)] for one in product.fields] or None),
         Offer.round.set(number),
         Offer.changed_at.set(clock.iso(now)),
     ]
+
+
+def _how(delivers: Delivers, fields: Sequence[Wish]) -> list[Action]:
+    asked = [{"name": one.name, "label": one.label, "options": list(one.options)} for one in fields]
+    return [Offer.delivers.set(delivers), *_set_or_remove(Offer.fields, asked or None)]
 
 
 def _set_or_remove(attribute: Attribute[Any], value: object) -> list[Action]:

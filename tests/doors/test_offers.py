@@ -26,10 +26,12 @@ from shared.steps import supplier_sync
 from shared.steps.supplier_sync import Unfinished
 from shared.suppliers import accounts, balances, listing, offers, registry, snapshots, supplier_keys
 from shared.suppliers.accounts import Head, Standing
+from shared.suppliers.admission import same
 from shared.suppliers.errors import ListTooLong, SupplierRefused, SupplierSilent
 from shared.suppliers.listing import UNSURE
 from shared.suppliers.offers import HISTORY_MAX, Offer
 from shared.suppliers.snapshots import Overtaken
+from shared.suppliers.supplier import Wish
 from tests.deaths import dying_after, retried
 from tests.shop import CONTEXT, Answer, Shop, handler
 
@@ -88,7 +90,8 @@ def opened(folder: Path, name: str = "acme") -> Dujiao:
 def set_up(code: str, wire: Dujiao | None = None, **more: Any) -> None:
     """An approved supplier, with keys if he is somebody to call."""
     said = {"kind": "dujiao", "terms": dict(wire.terms)} if wire else {"kind": "pricelist", "terms": {}}
-    Head(code, name=code.title(), **{"standing": Standing.APPROVED, **said, **more}).save()
+    brands = {same("Steam"): "2099-12-31"}
+    Head(code, name=code.title(), **{"standing": Standing.APPROVED, "brands": brands, **said, **more}).save()
     if wire:
         supplier_keys.add(code, dict(wire.keys))
     registry.forget()
@@ -131,7 +134,7 @@ def test_what_a_supplier_sells_is_stored_as_he_says_it(acme: Acme) -> None:
         *("Steam 钱包充值卡 50元", 45_500_000, "CNY", 20),
         "cards",
     )
-    assert (coins.delivers, [name for name, *_ in coins.fields]) == ("topup", ["qq"])
+    assert (coins.delivers, offers.wishes(coins)) == ("topup", (Wish("qq", "QQ号"),))
     assert [cost for _, cost in steam.history] == [45_500_000]
     assert acme.head.synced_at >= clock.iso(before)
     assert (acme.head.balance_minor, acme.head.version) == (100_000_000, 1)
@@ -557,6 +560,7 @@ def test_the_offers_of_a_sku_are_compared_by_what_they_cost_us(shop: Shop, acme:
     set_up("fair", kind="fulu", synced_at=fresh, tier="A")
     set_up("old", kind="fulu", synced_at=old)
     set_up("out", kind="fulu", synced_at=fresh, standing=Standing.SUSPENDED)
+    set_up("chain", kind="fulu", synced_at=fresh, brands={})
     set_up("paper", synced_at=clock.iso(now - timedelta(days=6)))
     store("dollar", "a", 6_500_000, currency="USD")
     store("cheap", "b", 30_000_000)
@@ -567,18 +571,22 @@ def test_the_offers_of_a_sku_are_compared_by_what_they_cost_us(shop: Shop, acme:
     store("fair", "g", 1_000_000, on_sale=False)
     store("fair", "h", 2_000_000, stock=0)
     store("fair", "i", 3_000_000, currency="USD")
+    store("chain", "j", 45_000_000)
 
     rows = comparison(shop, "G019")
     assert [(one["product"], one["landed_e6"]) for one in rows if one["sells"]] == [
-        *(("b", 30_000_000), ("f", 45_300_000), ("c", 45_400_000), ("a", 45_500_000)),
+        *(("f", 45_300_000), ("c", 45_400_000), ("a", 45_500_000)),
     ]
     by_product = {one["product"]: one for one in rows}
     assert [product for product, one in sorted(by_product.items()) if one["doubtful"]] == ["b", "h"]
     assert [product for product, one in sorted(by_product.items()) if one["stale"]] == ["d"]
-    assert [product for product, one in sorted(by_product.items()) if not one["admitted"]] == ["e"]
+    assert [product for product, one in sorted(by_product.items()) if not one["admitted"]] == ["e", "j"]
     assert by_product["i"]["landed_e6"] is None
     assert by_product["c"]["history"] == [{"at": "2026-11-01T00:00:00.000Z", "cost_e6": 45_400_000}]
     assert (by_product["c"]["tier"], by_product["e"]["standing"]) == ("A", "suspended")
+
+    order(shop, ("cheap", "b"))  # the seller himself answers for it
+    assert [one["product"] for one in comparison(shop, "G019") if one["sells"]] == ["b", "f", "c", "a"]
 
 
 def order(shop: Shop, *keys: tuple[str, str]) -> Answer:
@@ -631,10 +639,19 @@ def test_a_price_list_that_is_sent_is_the_whole_of_what_a_supplier_sells(shop: S
     sure = [one for one in shown(shop, "paper") if one["suggestions"] and one["suggestions"][0]["sure"]]
     assert len(sure) > 40
 
+    # A list does not say that this is a top-up, nor for whom: whoever buys it by hand must be told.
+    coins = next(one["product"] for one in shown(shop, "paper") if one["title"] == "Q币 10个")
+    mapped = map_to(shop, coins, "G022", supplier="paper").body
+    assert (mapped["delivers"], [one["name"] for one in mapped["fields"]], mapped["fills"]) == (
+        *("topup", ["qq"], {"qq": "qq"}),
+    )
+    send_list(shop, content.replace(b",9.557,", b",9.558,"))
+    assert (Offer.get("paper", coins).delivers, Offer.get("paper", coins).cost_e6) == ("topup", 9_558_000)
+
     lines = content.split(b"\r\n") if b"\r\n" in content else content.split(b"\n")
     fewer = b"\n".join([*lines[:11], "A9999,坏,,不是价格,1,在售".encode("gb18030")])
     again = send_list(shop, fewer)
-    assert (again.body["products"], again.body["changed"], again.body["gone"]) == (10, 0, 46)
+    assert (again.body["products"], again.body["gone"]) == (10, 46)
     assert [(row["line"], row["reason"]) for row in again.body["refused"]] == [(12, "bad_price")]
     assert sum(bool(one.on_sale) for one in Offer.query("paper")) < 11
 
