@@ -326,6 +326,12 @@ def test_it_can_go_down(client: Client, shop: Acg) -> None:
     assert client.ask("authentication/connect")
 
 
+def test_an_order_is_told_after_its_product_is_gone(client: Client, shop: Acg) -> None:
+    sold = client.trade()
+    Acg.put_products(shop.url, [GAME], instead=True)
+    assert client.ask("commodity/query", tradeNo=sold["tradeNo"]) == sold | {"stock": 0}
+
+
 def test_orders_and_numbers_outlive_a_restart(tmp_path: Path) -> None:
     state = tmp_path / "acg.sqlite"
     with Acg(state) as shop:
