@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from infra.local.suppliers.common import Product, Supplier
 from infra.local.supplier_shop import KINDS as STAND_INS
+from infra.local.suppliers.common import Product, Supplier
 from shared.catalog import records as catalog
 from shared.kernel import clock
 from shared.suppliers import accounts, registry, supplier_keys

@@ -11,6 +11,7 @@ from shared.catalog.errors import UnknownProduct
 from shared.catalog.kinds import Fulfilment
 from shared.inventory import records as inventory
 from shared.kernel import clock, settings
+from shared.suppliers import offers
 
 
 def products(query: ProductQuery) -> ProductPage:
@@ -36,7 +37,10 @@ def product(product_id: str, now: datetime) -> Product:
         # A snapshot made by the version before this one says no more than the first two.
         fulfilment, shards, min_days, aside = [*found["shelves"][sku], 0, None][:4]
         need = inventory.Need(sku, 1, shards, today + timedelta(days=min_days), aside)
-        return fulfilment == Fulfilment.ISSUE or inventory.has_stock(need)
+        if fulfilment == Fulfilment.ISSUE:
+            return True
+        stocked = fulfilment == Fulfilment.STOCK and inventory.has_stock(need)
+        return stocked or any(offer.on_sale and offer.stock != 0 for offer in offers.of_sku(sku))
 
     skus = [sku.model_copy(update={"available": sku.for_sale and available(sku.sku)}) for sku in shown.skus]
     return shown.model_copy(update={"skus": skus})
