@@ -209,6 +209,18 @@ def test_what_nobody_wants_is_not_bought() -> None:
     assert advise(Shelf("A", 0), demand([], TODAY), TERMS).quantity == 0
 
 
+def test_each_uncertainty_and_each_cost_has_its_part_in_when_to_order() -> None:
+    def reorder_at(wanted: Demand, policy: Policy | None = None, **terms: int | float) -> int:
+        return advise(Shelf("A", 0), wanted, replace(TERMS, **terms), policy).reorder_at  # type: ignore[arg-type]
+
+    base = reorder_at(steady())
+    assert reorder_at(steady(), lead_spread=3.0) > base
+    assert reorder_at(steady(uneven=3.0)) > base
+    assert reorder_at(replace(steady(), seen=10)) > base  # little was sold: the level is hardly known
+    assert reorder_at(steady(), Policy(review_days=3.0)) > base
+    assert reorder_at(steady(), price_e6=60 * MILLION) > base  # a missed sale costs eight times as much
+
+
 numbers = {
     "level": st.floats(0.1, 200),
     "lead": st.floats(0, 20),
