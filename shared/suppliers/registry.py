@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.suppliers import supplier_keys
+from shared.suppliers import supplier_keys, wire
 from shared.suppliers.accounts import head_of
 from shared.suppliers.errors import UnknownSupplier
 from shared.suppliers.kinds import KINDS
@@ -46,7 +46,9 @@ def supplier(code: str) -> Supplier:
 
 def made(account: Account, keys: Sequence[Keys]) -> Supplier:
     """The adapter that speaks for an account; ValueError if its terms or keys are none that it can use."""
-    module, name = KINDS[account.kind].adapter
+    kind = KINDS[account.kind]
+    wire.fit(account, keys, kind.terms, kind.keys)
+    module, name = kind.adapter
     # Imported here: a door pays only for the adapters it uses.
     adapter: Supplier = getattr(importlib.import_module(module), name)(account, keys)
     return adapter

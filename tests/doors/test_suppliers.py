@@ -18,6 +18,8 @@ from shared.staff import records as staff
 from shared.steps import supplier_admission
 from shared.suppliers import accounts, registry, supplier_keys
 from shared.suppliers.errors import UnknownSupplier
+from shared.suppliers.kinds import KINDS
+from shared.suppliers.supplier import Account
 from tests.admitted import (
     COMPANY,
     PAPERS,
@@ -130,6 +132,29 @@ def test_keys_that_do_not_fit_are_refused_and_none_is_ever_shown(
     listed = [desk(shop, path, method="GET").body for path in ("", "/acme")]
     said = json.dumps([given.body, *listed]) + capsys.readouterr().out + repr(found)
     assert KEYS["app_key"] not in said
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"pricelist"}))
+def test_no_adapter_speaks_to_an_address_in_clear_or_without_what_it_needs(kind: str) -> None:
+    asks = KINDS[kind]
+    terms = dict.fromkeys(asks.terms, "1") | {"site": "https://card.example"}
+    keys = dict.fromkeys(asks.keys, "k" * 32)
+    assert registry.made(Account("acme", kind, terms), (keys,)).code == "acme"
+    for site in ("http://card.example", "https://ann@card.example", "ftp://card.example"):
+        with pytest.raises(ValueError, match="https"):
+            registry.made(Account("acme", kind, terms | {"site": site}), (keys,))
+    for name in asks.terms:
+        with pytest.raises(ValueError, match=name):
+            registry.made(Account("acme", kind, terms | {name: ""}), (keys,))
+    for name in asks.keys:
+        with pytest.raises(ValueError, match=name):
+            registry.made(Account("acme", kind, terms), (keys | {name: ""},))
+
+
+def test_terms_in_clear_are_refused_once_there_are_keys(shop: Shop) -> None:
+    save(shop, kind="acg", terms=TERMS)
+    desk(shop, "/acme/keys", {"keys": KEYS})
+    assert fields(save(shop, kind="acg", terms=TERMS | {"site": "http://card.example"})) == [("terms", "unfit")]
 
 
 def test_two_sets_of_keys_are_valid_at_once_until_the_older_is_retired(shop: Shop) -> None:
