@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
+import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -10,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
 
 import botocore.handlers
 
@@ -22,16 +24,15 @@ from tests.bench.report import Facts, Part, Row
 # isort: split
 # Only now: the world names the tables, and records take their names when they are imported.
 
-from infra.local.suppliers.common import Product
-from infra.local.suppliers.dujiao import Dujiao
 from shared.kernel import clock
 from shared.steps import supplier_sync
 from shared.suppliers import supplier_keys
 from shared.suppliers.accounts import Head, Standing
+from shared.suppliers.kinds import KINDS
+from shared.suppliers.supplier import Delivers, Product
 
 PRODUCTS = 10_000
 SOME = PRODUCTS // 100  # whose price changes
-PUT_AT_ONCE = 100  # what the stand-in takes in one request
 CODE, BARE = "acme", "bare"
 TABLE = "kaquan-test-offers"
 
@@ -58,19 +59,14 @@ def measure(given: Facts) -> Part:
     botocore.handlers.BUILTIN_HANDLERS += [("before-parameter-build", _asked), ("after-call", _answered)]
     rows: list[Row] = []
     texts: list[str] = []
-    with (
-        world.cloud(),
-        tempfile.TemporaryDirectory(prefix="kaquan-bench-") as folder,
-        Dujiao(Path(folder) / "supplier.sqlite") as wire,
-    ):
-        products = [
-            Product(str(number), f"商品 {number} 月卡", 1_000_000 + number, stock=number) for number in range(count)
-        ]
-        for start in range(0, count, PUT_AT_ONCE):
-            Dujiao.put_products(wire.url, products[start : start + PUT_AT_ONCE])
-        terms = {**wire.terms, "trait.rate": "1000"}  # the pauses between his pages are no work
+    products = [
+        Product(f"{number}-{number}", f"商品 {number} 月卡", Delivers.CARDS, 1_000_000 + number, stock=number)
+        for number in range(1, count + 1)
+    ]
+    with world.cloud(), Canned(products) as wire:
+        terms = {"site": wire.url, "trait.rate": "1000"}  # the pauses between his pages are no work
         Head(CODE, name="Acme", kind="dujiao", terms=terms, standing=Standing.APPROVED).save()
-        supplier_keys.add(CODE, wire.keys)
+        supplier_keys.add(CODE, dict.fromkeys(sorted(KINDS["dujiao"].keys), "bench"))
         changed = [replace(one, cost_e6=one.cost_e6 + 1) for one in products[:some]]
         rounds: list[tuple[str, str, Sequence[Product], Callable[[Product], dict[str, Any]]]] = [
             ("first", "a first list", products, _whole),
@@ -79,7 +75,7 @@ def measure(given: Facts) -> Part:
         ]
         for name, about, written, update in rounds:
             if name == "some":
-                Dujiao.put_products(wire.url, changed)
+                wire.sell([*changed, *products[some:]])
             did = _metered(lambda: supplier_sync.sync(CODE, clock.now()))
             floor = _metered(partial(_bare, written, update))
             text = f"{about}; floor: a bare UpdateItem for each changed one"
@@ -93,10 +89,76 @@ def measure(given: Facts) -> Part:
     return Part(rows, "\n".join([f"A supplier's list of {count:,} products.", *texts]))
 
 
+class Canned:
+    """A dujiao-next shop that knows its list by heart: the stand-in that the tests use would be most of the time."""
+
+    def __init__(self, products: Sequence[Product]) -> None:
+        self.sell(products)
+        shop = self
+
+        class Door(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._say(shop.pages[int(parse_qs(urlsplit(self.path).query)["page"][0]) - 1])
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                self._say(b'{"ok":true,"balance":"9000.00","currency":"CNY"}')
+
+            def _say(self, body: bytes) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Door)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def sell(self, products: Sequence[Product]) -> None:
+        items = [_item(one) for one in products]
+        self.pages = [
+            json.dumps(
+                {"ok": True, "items": items[start : start + 100], "total": len(items), "page": 1, "page_size": 100}
+            ).encode()
+            for start in range(0, len(items), 100)
+        ]
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _item(product: Product) -> dict[str, Any]:
+    number = int(product.product.partition("-")[0])
+    sku = {
+        "id": number,
+        "sku_code": f"S{number}",
+        "spec_values": {},
+        "price_amount": f"{product.cost_e6 // 10**6}.{product.cost_e6 % 10**6:06}",
+        "stock_quantity": product.stock,
+        "is_active": True,
+    }
+    return {
+        "id": number,
+        "title": {"zh-CN": product.title},
+        "fulfillment_type": "auto",
+        "manual_form_schema": None,
+        "is_active": True,
+        "skus": [sku],
+    }
+
+
 def _whole(product: Product) -> dict[str, Any]:
     """All that is said of a product, and its first price as the history."""
     said = {
-        "title": {"S": product.name},
+        "title": {"S": product.title},
         "delivers": {"S": "cards"},
         "cost_e6": {"N": str(product.cost_e6)},
         "currency": {"S": "CNY"},
@@ -126,7 +188,7 @@ def _bare(products: Sequence[Product], update: Callable[[Product], dict[str, Any
     client = world.plain("dynamodb")
 
     def write(product: Product) -> None:
-        key = {"supplier": {"S": BARE}, "product": {"S": product.sku}}
+        key = {"supplier": {"S": BARE}, "product": {"S": product.product}}
         client.update_item(TableName=TABLE, Key=key, **update(product))
 
     with ThreadPoolExecutor(supplier_sync.SIDE_BY_SIDE) as pool:

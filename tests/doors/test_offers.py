@@ -7,7 +7,7 @@ import gzip
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -32,7 +32,7 @@ from shared.suppliers.listing import UNSURE
 from shared.suppliers.offers import HISTORY_MAX, Offer
 from shared.suppliers.snapshots import Overtaken
 from shared.suppliers.supplier import Wish
-from tests.deaths import dying_after, retried
+from tests.deaths import Died, dying_after, retried
 from tests.shop import CONTEXT, Answer, Shop, handler
 
 ROOT = Path(__file__).parents[2]
@@ -347,6 +347,28 @@ def test_a_sync_that_dies_after_any_write_and_comes_again_leaves_the_same(acme: 
             story()
         assert state(acme) == expected, f"after write {nth}, {writes[nth - 1]}"
     assert len(writes) >= 18  # 3 + 4 offers, 2 × 2 listings, balances, paces, moments, a task
+
+
+def test_what_a_dead_run_has_written_is_put_right_also_if_the_supplier_takes_it_back(acme: Acme) -> None:
+    """Then his list is the one that was written down before, and the table is not."""
+    nth, died = 0, True
+    while died:
+        nth += 1
+        acme.sells(*BASKET)
+        acme.sync()
+        with dying_after(nth) as writes:
+            acme.sells(replace(STEAM, cost_e6=46_000_000), replace(Q_COINS, stock=1))
+            with suppress(Died):
+                acme.sync()
+        died = len(writes) >= nth
+        acme.sells(*BASKET)
+        acme.sync()
+        stored = acme.stored()
+        assert {(one.cost_e6, one.on_sale) for one in stored.values()} == {
+            *((45_500_000, True), (15_900_000, True), (9_300_000, True)),
+        }, f"after write {nth}"
+        assert stored["Q币"].stock == -1, f"after write {nth}"
+    assert nth > 8  # a balance, a pace, two listings, three offers, a moment
 
 
 def test_who_was_left_behind_writes_no_more_however_late_he_is(acme: Acme) -> None:
