@@ -69,7 +69,7 @@ def test_cards_and_topups_are_bought(kashangwl: Supplier, them: Kashangwl) -> No
     cards, topup = wanted(CARD, 3), wanted(GAME, 2, {"qq": "123456"})
 
     delivered = ended(kashangwl, cards, kashangwl.place(cards, now()))
-    topped_up = kashangwl.place(topup, now())
+    topped_up = ended(kashangwl, topup, kashangwl.place(topup, now()))
 
     assert (delivered.delivered, delivered.cost_e6) == (3, 29_700_000)
     assert sorted(card.code.code for card in delivered.goods) == sorted(
