@@ -27,8 +27,8 @@ _HARMLESS = {
     "created_at customer_id stock_state supply_state hold_state valid_purchasing_quantity price timestamp",
     "acg": "tradeNo trade_no amount stock request_no shared_code price",
     "fulu": "order_id customer_order_no product_id price order_price buy_num order_state order_status order_type "
-    "create_time finish_time charge_finish_time purchase_price sales_status operator_serial_number refund_status refund_time "
-    "version sign_type",
+    "create_time finish_time charge_finish_time purchase_price sales_status operator_serial_number "
+    "refund_status refund_time version sign_type",
     "reloadly": "transactionId operatorTransactionId customIdentifier amount fee discount smsFee totalFee timeStamp "
     "currencyCode productId quantity unitPrice totalPrice transactionCreatedTime transactionDate "
     "transactionUpdatedTime deliveredAmount requestedAmount totalElements totalPages",
