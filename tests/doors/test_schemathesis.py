@@ -42,7 +42,7 @@ from shared.staff import records as staff
 from shared.staff.permissions import ROLES
 from shared.steps import settlement, stock_terms
 from shared.steps.access import WRONG_MAX
-from tests import imported
+from tests import admitted, imported
 from tests.conftest import new_cloud
 from tests.doors.conftest import new_shop
 from tests.shop import Placed, Shop
@@ -89,6 +89,7 @@ class World:
         self.gateway = Gateway()
         channel = {"channel": "taobao", "name": "Taobao"}
         self.key = self.shop.call("POST", "/console/channels", channel, groups="owner").body["key"]
+        assert admitted.save(self.shop).status == 200
 
     def refill(self, in_a_hurry: bool) -> None:
         """See to it that there are orders in the states that a buyer or an operator may find them in.
@@ -122,6 +123,7 @@ class World:
                 staff.open_task(tx, "order_stuck", ids.new("ord", clock.now()), self.orders[0].order_id, clock.now())
         self.tasks = [str(task.id) for task in staff.open_tasks(5)]
         self.imports = [self._uploaded() for _ in range(2)]
+        self.documents = [admitted.bring(self.shop, "acme", "tax") for _ in range(2)]
 
     def _stock(self, sku: str, count: int) -> None:
         self.shop.stock(sku, [f"FUZZ-{self.chance.getrandbits(40):010x}" for _ in range(count)])
@@ -180,6 +182,10 @@ class World:
                 return self.chance.randrange(1, 4)
             case "task_id":
                 return pick(self.tasks)
+            case "supplier":
+                return "acme"
+            case "document_id":
+                return pick(self.documents)
             case "job_id":
                 return pick(self.imports)
         return None
