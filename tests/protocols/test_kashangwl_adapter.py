@@ -419,6 +419,7 @@ def test_a_callback_of_another_time_is_refused(seconds: int) -> None:
         news(timestamp="x"),
         news(order_id=""),
         news() + b"&state=500",
+        b"state=500&" + news(),
         news() + b"&more=1",
         news().replace(b"state=200", b"state=500"),
         b"a" * (2**18 + 1),
