@@ -47,10 +47,22 @@ class Selling:
 
 @contextmanager
 def selling(
-    folder: Path, code: str, kind: str, products: Mapping[str, Product], tier: Tier = Tier.A, **terms: str
+    folder: Path,
+    code: str,
+    kind: str,
+    products: Mapping[str, Product],
+    tier: Tier = Tier.A,
+    *,
+    seed: int = 1,
+    currency: str = "CNY",
+    rate_e6: int = 1_000_000,
+    **terms: str,
 ) -> Iterator[Selling]:
-    """A supplier who sells these products, by the SKU of ours that each is; with the rights to every brand."""
-    stand_in = STAND_INS[kind]()(folder / f"{code}.sqlite")
+    """A supplier who sells these products, by the SKU of ours that each is; with the rights to every brand.
+
+    seed: what his codes and keys are made from; of two with the same one, each has the other's codes.
+    """
+    stand_in = STAND_INS[kind]()(folder / f"{code}.sqlite", seed=seed)
     with stand_in:
         Supplier.put_products(stand_in.url, list(products.values()))
         brands = {same(sku.brand): FOR_EVER for sku in catalog.skus(products).values()}
@@ -62,6 +74,8 @@ def selling(
             terms={**stand_in.terms, **terms},
             standing=Standing.APPROVED,
             tier=tier,
+            currency=currency,
+            rate_e6=rate_e6,
             brands=brands,
             synced_at=now,
         ).save()

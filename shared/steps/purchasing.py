@@ -226,7 +226,9 @@ def _too_dear(supplier: Supplier, purchase: Purchase) -> Answer | None:
     except SupplierSilent:
         return Answer(Outcome.RETRY, Reason.SILENT)
     except SupplierRefused as refused:
-        return Answer(Outcome.REFUSED, Reason(str(refused.facts["reason"])))
+        reason = Reason(str(refused.facts["reason"]))
+        outcome = Outcome.REFUSED if reason in {Reason.BAD_SIGNATURE, Reason.NOT_ALLOWED} else Outcome.FAILED
+        return Answer(outcome, reason)
     if product is None or not product.on_sale:
         return Answer(Outcome.FAILED, Reason.OFF_SHELF)
     above = product.cost_e6 > purchase.most_e6

@@ -58,9 +58,9 @@ class Traits:
     """What may be relied on; a default is the answer that is safe where nothing is known.
 
     repeat: see Repeat. asks_by_ours: an order can be asked after by our own number. calls_back: it tells us of an end.
-    ceiling: it takes the most that we pay, and refuses above it. rate: calls a second. slots: calls at once.
-    checks_account: it says before the purchase whether an account is there. quantity_max: pieces in one purchase.
-    by_hand: there is nobody to call: a person of ours buys.
+    ceiling: above the most that we pay nothing is bought: he refuses, or the adapter asks the price right before.
+    rate: calls a second. slots: calls at once. checks_account: it says before the purchase whether an account is there.
+    quantity_max: pieces in one purchase. by_hand: there is nobody to call: a person of ours buys.
     """
 
     repeat: Repeat = Repeat.BUYS

@@ -376,7 +376,7 @@ def test_the_balance_is_told_and_a_refusal_by_its_reason(ours: Supplier, at: Doo
 
 def test_nothing_is_relied_on_that_the_protocol_does_not_have(ours: Supplier) -> None:
     assert (ours.traits.repeat, ours.traits.asks_by_ours) == (Repeat.REFUSES, False)
-    assert (ours.traits.ceiling, ours.traits.calls_back) == (False, False)
+    assert (ours.traits.ceiling, ours.traits.calls_back) == (True, False)
     assert adapter_at("https://x.example", **{"trait.repeat": "buys"}).traits.repeat is Repeat.BUYS
     assert ours.check_account("STEAM50", {}, NOW) is None
     with pytest.raises(BadCallback):

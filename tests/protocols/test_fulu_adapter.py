@@ -517,7 +517,7 @@ def test_one_changed_byte_is_refused_or_changes_nothing(place: int, change: int)
 
 def test_what_is_not_documented_is_not_relied_on() -> None:
     assert hearing.traits.repeat is Repeat.BUYS
-    assert (hearing.traits.asks_by_ours, hearing.traits.calls_back, hearing.traits.ceiling) == (True, True, False)
+    assert (hearing.traits.asks_by_ours, hearing.traits.calls_back, hearing.traits.ceiling) == (True, True, True)
     assert hearing.ack(False).body != "success"
 
 

@@ -507,7 +507,7 @@ def test_without_a_secret_no_webhook_is_believed() -> None:
 
 def test_what_is_not_documented_is_not_relied_on() -> None:
     assert hearing.traits.repeat is Repeat.BUYS
-    assert (hearing.traits.asks_by_ours, hearing.traits.ceiling) == (True, False)
+    assert (hearing.traits.asks_by_ours, hearing.traits.ceiling) == (True, True)
     assert adapter_at("https://x.example", **{"trait.repeat": "refuses"}).traits.repeat is Repeat.REFUSES
 
 

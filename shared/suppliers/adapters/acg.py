@@ -38,7 +38,7 @@ from shared.suppliers.supplier import (
     Traits,
 )
 
-TRAITS = Traits(repeat=Repeat.REFUSES, asks_by_ours=False, rate=2.0)
+TRAITS = Traits(repeat=Repeat.REFUSES, asks_by_ours=False, rate=2.0, ceiling=True)
 _DONE = 200
 _IS_DONE = re.compile(r"(充值|开通|发货|交付|处理)(成功|完成)|已(充值|开通|到账|完成)")
 T = TypeVar("T")

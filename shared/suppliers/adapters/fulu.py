@@ -40,7 +40,7 @@ from shared.suppliers.supplier import (
 
 SITE = "https://openapi.fulu.com"
 GATEWAY = "/api/getway"  # so spelt by the platform
-TRAITS = Traits(asks_by_ours=True, calls_back=True, rate=5.0)
+TRAITS = Traits(asks_by_ours=True, calls_back=True, rate=5.0, ceiling=True)
 CALLBACK_MAX = 8192
 T = TypeVar("T")
 

@@ -40,8 +40,8 @@ from shared.suppliers.supplier import (
 )
 
 TRAITS = {
-    "giftcards": Traits(asks_by_ours=True, calls_back=True),
-    "topups": Traits(asks_by_ours=True, calls_back=True, quantity_max=1),
+    "giftcards": Traits(asks_by_ours=True, calls_back=True, ceiling=True),
+    "topups": Traits(asks_by_ours=True, calls_back=True, ceiling=True, quantity_max=1),
 }
 PAGE = 100
 WINDOW = timedelta(hours=24)
