@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import urllib.parse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.client import BaseClient
 
 from infra.local.suppliers.acg import Acg
 from shared.kernel import clock
 from shared.staff import records as staff
 from shared.steps import supplier_admission
-from shared.suppliers import accounts, registry, supplier_keys
+from shared.suppliers import accounts, documents, registry, supplier_keys
 from shared.suppliers.errors import UnknownSupplier
 from shared.suppliers.kinds import KINDS
 from shared.suppliers.supplier import Account
@@ -308,6 +311,60 @@ def test_a_document_that_is_asked_for_twice_under_one_key_is_the_same_one(shop: 
     assert first.body["document_id"] == second.body["document_id"]
     assert refused(ask(issued_to="another")) == (422, "idempotency_key_reused")
     assert len(desk(shop, "/acme", method="GET").body["documents"]) == 1
+
+
+def test_there_is_an_end_to_suppliers_and_to_documents(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounts, "SUPPLIERS_MAX", 1)
+    monkeypatch.setattr(documents, "DOCUMENTS_MAX", 1)
+    save(shop)
+    assert refused(save(shop, "another")) == (422, "too_many_suppliers")
+    assert save(shop, name="another name").status == 200
+    bring(shop, "acme", "tax")
+    wanted = {"paper": "tax", "file_name": "a.pdf", "issued_to": COMPANY}
+    assert refused(desk(shop, "/acme/documents", wanted)) == (422, "too_many_documents")
+
+
+def test_two_documents_that_are_accepted_at_the_same_moment_both_count(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(shop)
+    one, other = (
+        bring(shop, "acme", "authorisation", brand=brand, issued_by="x", from_owner=True) for brand in ("QQ", "Steam")
+    )
+    with meanwhile(
+        monkeypatch, "TransactWriteItems", lambda: desk(shop, f"/acme/documents/{other}/accept", by="cid")
+    ) as answers:
+        accepted = desk(shop, f"/acme/documents/{one}/accept", by="bea")
+    assert [accepted.status, *(answer.status for answer in answers)] == [200, 200]
+    assert [brand["brand"] for brand in supplier(shop)["brands"]] == ["qq", "steam"]
+
+
+def test_a_stop_that_comes_while_somebody_resumes_is_not_taken_away_unseen(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admit(shop, "acme", (BRAND,))
+    desk(shop, "/acme/pause")
+    with meanwhile(monkeypatch, "UpdateItem", lambda: accounts.stop("acme", "not_allowed")):
+        resumed = desk(shop, "/acme/resume")
+    assert refused(resumed) == (503, "busy")
+    assert (supplier(shop)["stopped"], supplier(shop)["paused_by"]) == ("not_allowed", "ann")
+    assert desk(shop, "/acme/resume").body["supplier"]["buys"]
+
+
+@contextmanager
+def meanwhile(monkeypatch: pytest.MonkeyPatch, operation: str, act: Callable[[], Any]) -> Iterator[list[Any]]:
+    """Right before the next write of this kind somebody else acts; what came of it."""
+    original, came = BaseClient._make_api_call, list[Any]()
+
+    def call(client: BaseClient, name: str, given: dict[str, Any]) -> Any:
+        if name == operation and not came:
+            came.append(None)
+            came[0] = act()
+        return original(client, name, given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BaseClient, "_make_api_call", call)
+        yield came
 
 
 # --- two people ---
