@@ -18,6 +18,7 @@ from shared.suppliers import accounts, registry, supplier_keys
 from shared.suppliers.accounts import Head, Standing, Tier
 from shared.suppliers.admission import same
 from shared.suppliers.offers import Offer
+from shared.suppliers.supplier import Delivers
 from tests.shop import Placed, Shop
 
 FOR_EVER = "9999-12-31"
@@ -81,10 +82,12 @@ def selling(
         ).save()
         supplier_keys.add(code, stand_in.keys)
         registry.forget()
-        page = registry.supplier(code).products("", datetime.now(UTC))
-        listed = {one.title: one for one in page.products}
+        supplier = registry.supplier(code)
+        listed = {one.title: one for one in supplier.products("", datetime.now(UTC)).products}
         for sku, product in products.items():
             one = listed[product.name]
+            if one.delivers is Delivers.TOPUP:  # not every list says what a top-up must be told
+                one = supplier.product(one.product, datetime.now(UTC)) or one
             Offer(
                 code,
                 one.product,
