@@ -243,6 +243,8 @@ def test_a_document_is_kept_as_it_came_by_its_hash(shop: Shop) -> None:
     stored = boto3.client("s3").get_object(Bucket="kaquan-test-files", Key=link.path[1:])
     assert stored["Body"].read() == PDF
     assert "acme-licence" in kept["file_url"]
+    everything = boto3.client("s3").list_objects_v2(Bucket="kaquan-test-files", Prefix="suppliers/")
+    assert [one["Key"] for one in everything["Contents"]] == [link.path[1:]]
 
 
 def test_whoever_brings_a_document_does_not_accept_it(shop: Shop) -> None:
