@@ -102,6 +102,7 @@ def _store(
         legs += posting.paid_for_nothing(supplier, sku, fine[split.ordered :])
     if split.ordered:
         legs += posting.delivered([_sold(line, fine[: split.ordered])])
+    delivered = None
     with Transaction() as tx:
         purchases.move(
             tx,
@@ -125,7 +126,7 @@ def _store(
         if split.ordered:
             sold = [str(made[n].card.card_id) for n in sorted(made)][: split.ordered]
             orders.take_in(tx, line, sold, split.ordered, answer.proof)
-            _move_order(tx, order, line, int(line.got or 0) + split.ordered, now)
+            delivered = _move_order(tx, order, line, int(line.got or 0) + split.ordered, now)
         if legs:
             ledger.post(
                 tx,
@@ -141,6 +142,8 @@ def _store(
             staff.open_task(tx, trouble, f"{attempt.order_id}.{attempt.part}".replace("#", "-"), order.order_id, now)
     if trouble:
         count("TaskOpened")
+    if delivered is Status.DELIVERED:
+        count("Delivered")
     count("Purchased")
     pulses.tell(supplier, sku, bool(usable), usable, now)
     logger.info("bought", order_id=order.order_id, supplier=supplier, pieces=usable, spare=split.extra, state=state)
@@ -154,13 +157,14 @@ def _trouble(attempt: Attempt, split: Split, useless: Sequence[int]) -> str | No
     return "purchase_twice" if split.extra and attempt.delivers == Delivers.TOPUP else None
 
 
-def _move_order(tx: Transaction, order: Order, line: Line, got: int, now: datetime) -> None:
+def _move_order(tx: Transaction, order: Order, line: Line, got: int, now: datetime) -> Status:
     """The line is delivered once all of it is there; else the order only says that it was touched."""
     states = {number: LineState(state) for number, state in order.head.lines.items()}
     if got >= int(line.quantity):
         states[line.number] = LineState.DELIVERED
     done = all(state is LineState.DELIVERED for state in states.values())
-    orders.move(tx, order.head, lines=list(states.values()), also={"delivered_at": clock.iso(now)} if done else {})
+    also = {"delivered_at": clock.iso(now)} if done else {}
+    return orders.move(tx, order.head, lines=list(states.values()), also=also)
 
 
 def _sold(line: Line, costs: Sequence[int]) -> posting.Line:

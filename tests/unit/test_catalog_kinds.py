@@ -39,9 +39,9 @@ def reasons(refusal: pytest.ExceptionInfo[InvalidRequest]) -> dict[str, str]:
     return {one["field"]: one["reason"] for one in refusal.value.facts["fields"]}  # type: ignore[attr-defined]
 
 
-def test_only_cards_and_codes_of_our_own_are_on_sale_in_this_release() -> None:
-    assert {kind for kind in KINDS if a_sku(kind=kind).on_sale} == {"card", "issued"}
-    assert {Fulfilment.STOCK, Fulfilment.ISSUE} == OPEN
+def test_what_a_person_delivers_or_books_is_not_on_sale_in_this_release() -> None:
+    assert {kind for kind in KINDS if a_sku(kind=kind).on_sale} == {"card", "issued", "topup", "link"}
+    assert {Fulfilment.STOCK, Fulfilment.ISSUE, Fulfilment.PURCHASE} == OPEN
 
 
 def test_each_kind_rests_on_one_of_the_five_fulfilments() -> None:

@@ -152,10 +152,11 @@ def test_there_is_a_trigger_for_every_queue_between_steps_and_for_every_stream()
         "AfterSalesFunction",
         "BulkJobsFunction",
         "CardDispatchFunction",
+        "PurchasingFunction",
         "RiskChecksFunction",
         "VaultKeepingFunction",
     ]
-    assert [function for function, _ in STREAMS] == ["RelayFunction"] * 3 + ["InsightsFunction"]
+    assert [function for function, _ in STREAMS] == ["RelayFunction"] * 4 + ["InsightsFunction"]
 
 
 @pytest.mark.parametrize(("function", "mapping"), QUEUES, ids=by_name)
