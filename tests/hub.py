@@ -83,9 +83,9 @@ def selling(
         supplier_keys.add(code, stand_in.keys)
         registry.forget()
         supplier = registry.supplier(code)
-        listed = {one.title: one for one in supplier.products("", datetime.now(UTC)).products}
+        listed = supplier.products("", datetime.now(UTC)).products
         for sku, product in products.items():
-            one = listed[product.name]
+            one = next(one for one in listed if f"{one.title} ".startswith(f"{product.name} "))  # some add what it is
             if one.delivers is Delivers.TOPUP:  # not every list says what a top-up must be told
                 one = supplier.product(one.product, datetime.now(UTC)) or one
             Offer(
