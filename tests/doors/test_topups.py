@@ -1,0 +1,184 @@
+"""Top-ups: an account instead of a card, sealed with what was agreed, and told to nobody but who tops it up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from infra.local.suppliers.common import Product
+from infra.local.suppliers.common import Supplier as StandIn
+from shared.kernel import clock
+from shared.orders import records as orders
+from shared.orders.records import Line
+from shared.staff import records as staff
+from shared.steps import purchasing, settlement
+from shared.suppliers import purchases
+from tests.hub import Selling, pump_until, selling
+from tests.shop import Answer, Placed, Shop
+
+VIDEO, MUSIC = "V004", "M014"
+QQ, PHONE = "847362915", "13900139123"
+FIELDS = {
+    "dujiao": [{"key": "qq_number", "name": "QQ号"}],
+    "kashangwl": [{"key": "recharge_account", "name": "QQ号"}],
+    "fulu": [{"key": "charge_account", "name": "QQ号"}],
+    "kasushou": [{"key": "QQ号码", "name": "QQ号"}],
+}
+
+
+def top_up(kind: str = "dujiao", number: str = "4", cost_e6: int = 6_500_000, **more: Any) -> Product:
+    values = {"kind": "topup", "fields": FIELDS[kind], "stock": 50} | more
+    return Product(number, f"腾讯视频VIP直充 7天 {number}", cost_e6, **values)
+
+
+@pytest.fixture
+def cheap(shop: Shop, tmp_path: Path) -> Iterator[Selling]:
+    with selling(tmp_path, "cheap", "dujiao", {VIDEO: top_up()}) as found:
+        yield found
+
+
+@pytest.fixture
+def dear(shop: Shop, tmp_path: Path) -> Iterator[Selling]:
+    with selling(tmp_path, "dear", "dujiao", {VIDEO: top_up(number="7", cost_e6=7_000_000)}) as found:
+        yield found
+
+
+def place(shop: Shop, quantity: int = 1, account: str = QQ, **more: Any) -> Answer:
+    return shop.place(lines=[{"sku": VIDEO, "quantity": quantity, "account": {"qq": account}}], **more)
+
+
+def placed(shop: Shop, quantity: int = 1, **more: Any) -> Placed:
+    answer = place(shop, quantity, **more)
+    assert answer.status == 201, answer.body
+    body = answer.body
+    return Placed(
+        body["order_id"], body["access_token"], body["payment"]["redirect_url"], body["payment"]["payment_id"]
+    )
+
+
+def paid(shop: Shop, quantity: int = 1, **more: Any) -> Placed:
+    order = placed(shop, quantity, **more)
+    shop.pay(order)
+    return order
+
+
+def seen(shop: Shop, order: Placed) -> Any:
+    return shop.call("GET", f"/orders/{order.order_id}", token=order.token).body
+
+
+def tried(order: Placed) -> list[tuple[str, str, str]]:
+    return [(str(one.supplier), str(one.state), str(one.reason)) for one in purchases.of_order(order.order_id)]
+
+
+def open_tasks() -> list[str]:
+    return [str(task.kind) for task in staff.open_tasks(50)]
+
+
+def trial_balance() -> dict[str, int]:
+    return settlement.running(clock.now()).trial_balance
+
+
+def line_of(order: Placed) -> Line:
+    return orders.order_of(order.order_id).lines[0]
+
+
+def everything() -> str:
+    """All that any table holds."""
+    dynamodb = boto3.client("dynamodb")
+    return "".join(
+        str(page["Items"])
+        for name in dynamodb.list_tables()["TableNames"]
+        for page in dynamodb.get_paginator("scan").paginate(TableName=name)
+    )
+
+
+def messages() -> str:
+    """All that waits in any queue."""
+    sqs = boto3.client("sqs")
+    return "".join(
+        str(sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0).get("Messages", []))
+        for url in sqs.list_queues()["QueueUrls"]
+    )
+
+
+# --- the account ---
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_a_top_up_is_bought_for_the_account_that_the_buyer_gave(shop: Shop, tmp_path: Path, kind: str) -> None:
+    with selling(tmp_path, "them", kind, {VIDEO: top_up(kind)}) as them:
+        order = paid(shop)
+        pump_until(shop, order, "delivered")
+
+        [attempt] = purchases.of_order(order.order_id)
+        [bought] = them.bought(str(attempt.number))
+        assert bought["account"] == {FIELDS[kind][0]["key"]: QQ}
+        assert (attempt.delivers, attempt.state, int(attempt.delivered)) == ("topup", "delivered", 1)
+        [line] = seen(shop, order)["lines"]
+        assert (line["got"], line["state"], line["account"]) == (1, "delivered", {"qq": "84****15"})
+        assert line["proof"]
+        assert line["proof"] == attempt.proof
+        [total] = settlement.running(clock.now()).totals
+        assert (total.units, total.sales, total.cost) == (1, 990, 650)
+        assert trial_balance() == {"CNY": 0}
+
+
+def test_an_account_is_nowhere_in_clear(shop: Shop, cheap: Selling, capsys: pytest.CaptureFixture[str]) -> None:
+    order = paid(shop)
+    in_queues = messages()
+    pump_until(shop, order, "delivered")
+    console = shop.call("GET", f"/console/orders/{order.order_id}", groups="owner").body
+    attempts = shop.call("GET", f"/console/purchases?order_id={order.order_id}", groups="owner").body
+
+    kept = everything()
+    assert str(line_of(order).account_mask) in kept.replace("\\'", "'") or "84****15" in kept
+    for what in (kept, in_queues, messages(), str(console), str(attempts), *capsys.readouterr()):
+        assert QQ not in what
+    assert console["lines"][0]["account"] == {"qq": "84****15"}
+
+
+def test_an_account_that_is_none_is_refused_before_anybody_pays(shop: Shop, cheap: Selling) -> None:
+    answer = place(shop, account="not a number")
+
+    assert (answer.status, answer.body["fields"]) == (422, [{"field": "account.qq", "reason": "bad_qq"}])
+    assert shop.place(VIDEO).status == 422
+
+
+def test_the_mask_hides_a_short_account_and_shows_a_choice(shop: Shop, cheap: Selling) -> None:
+    assert line_of(placed(shop, account="10001")).account_mask == {"qq": "****1"}
+
+
+# --- the same order twice ---
+
+
+def test_placed_twice_it_is_one_order_and_with_another_account_it_is_refused(shop: Shop, cheap: Selling) -> None:
+    ref = "a" * 32
+    first, again = place(shop, client_ref=ref), place(shop, client_ref=ref)
+    other = place(shop, client_ref=ref, account="847362916")
+
+    assert again.body["order_id"] == first.body["order_id"]
+    assert (other.status, other.body["code"]) == (422, "reference_reused")
+
+
+def test_a_message_that_comes_again_and_a_question_that_is_asked_again_top_nothing_up_twice(
+    shop: Shop, cheap: Selling
+) -> None:
+    cheap.misbehave("buy", "silent")
+    order = paid(shop)
+    message = {"order_id": order.order_id, "line": "1"}
+    for _ in range(3):
+        shop.pump()
+        purchasing.work(message, clock.now())
+    pump_until(shop, order, "delivered")
+    for hint in ("", "1"):
+        purchasing.work({**message, "hint": hint}, clock.now())
+
+    [attempt] = purchases.of_order(order.order_id)
+    assert len(cheap.bought()) == 1
+    assert StandIn.bought_twice(cheap.url) == []
+    assert (attempt.state, int(line_of(order).got)) == ("delivered", 1)
+    assert trial_balance() == {"CNY": 0}
