@@ -18,7 +18,7 @@ from shared.kernel.errors import Busy
 from shared.kernel.records import Lost, Transaction
 from shared.kernel.telemetry import count, logger
 from shared.staff import records as staff
-from shared.suppliers import accounts, offers, prices, purchases, scores
+from shared.suppliers import accounts, offers, prices, purchases, scores, scoring
 from shared.suppliers.accounts import Head, Standing
 from shared.suppliers.attempts import ASK_FOR, AttemptState
 from shared.suppliers.purchases import Attempt
@@ -142,11 +142,11 @@ def _rescore(
     why = explain(began, after)
     if after.tier >= Tier.C and (began is None or after.tier > began.tier):
         _call_somebody(code, now)  # first: were he moved and nobody told, nobody ever would be
-    tier = max([after.tier, *(each.now.tier for name, each in scores.of(code).items() if name != family)])
+    trusted = {**(head.trust or {}), family: list(scoring.trust(record, facts, after.tier))}
     with Transaction() as tx:
         scores.keep(tx, code, family, kept, record, after, why, until, now, skus, noticed_at)
-        if str(head.tier) != tier:
-            accounts.change(tx, head, tier=str(tier))
+        if trusted != head.trust:  # routing reads his head anyway: there it costs no call
+            accounts.change(tx, head, trust=trusted, tier=max(tier for tier, _, _ in trusted.values()))
     if why:
         logger.info("a tier has changed", supplier=code, family=family, tier=str(after.tier), why=why.en)
 

@@ -16,7 +16,8 @@ from shared.suppliers.pulses import Doing
 from shared.suppliers.routing import Candidate, Decision, Wanted
 from shared.suppliers.supplier import Delivers, Traits
 
-CHANCES = {"A": 0.99, "B": 0.96, "C": 0.85, "D": 0.0}  # of delivery, as the tiers stand for it
+CHANCES = {"A": 0.99, "B": 0.96, "C": 0.85, "D": 0.0}  # of delivery, by newcomers to a family, as tiers stand for it
+SECONDS = 30.0  # within which a newcomer delivers, as `scoring` believes before it has seen him
 SHARED_FROM = 20_000  # thousandths of pieces: of fewer, a share says nothing
 MINOR_E6 = MILLION // 100  # a minor unit of a currency, in millionths of its unit
 
@@ -74,6 +75,7 @@ def _candidate(
     fills: Mapping[str, str] = offer.fills or {}
     topup = offer.delivers == Delivers.TOPUP
     synced_at = clock.parse(str(head.synced_at)) if head.synced_at else None
+    known = head.trust_in(sku.category)
     balance = None if head.balance_minor is None else int(head.balance_minor) * MINOR_E6
     return Candidate(
         supplier=str(offer.supplier),
@@ -92,8 +94,9 @@ def _candidate(
         doubtful=_key(offer) in doubtful,
         balance_e6=None if balance is None else prices.landed_e6(balance, int(head.rate_e6)),
         gate=breaker.gate(doing.pulse, now) if doing else breaker.Gate.OPEN,
-        tier=str(head.tier),
-        chance=CHANCES[str(head.tier)],
+        tier=str(known.tier if known else head.tier),
+        chance=known.chance if known else CHANCES[str(head.tier)],
+        seconds=known.seconds if known else SECONDS,
         share=doing.pieces_e3 / whole_e3 if doing and whole_e3 >= SHARED_FROM else 0.0,
         pin=None if offer.pin is None else int(offer.pin),
     )

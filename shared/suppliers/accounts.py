@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
-from enum import StrEnum
 
 from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
@@ -14,20 +13,13 @@ from shared.kernel import clock, records, settings
 from shared.suppliers.admission import Standing as Standing
 from shared.suppliers.admission import same
 from shared.suppliers.errors import TooManySuppliers, UnknownSupplier
+from shared.suppliers.scoring import Tier as Tier
+from shared.suppliers.scoring import Trust
 from shared.suppliers.supplier import Account
 
 HEAD = "head"
 LISTED = "supplier"
 SUPPLIERS_MAX = 200  # one page of the console, one read of the index
-
-
-class Tier(StrEnum):
-    """How much of what we buy may come from one supplier; see `scoring`."""
-
-    A = "A"
-    B = "B"
-    C = "C"
-    D = "D"  # nothing
 
 
 class Listing(GlobalSecondaryIndex["Head"]):
@@ -43,6 +35,7 @@ class Head(records.Record):
     """One supplier.
 
     stopped: why nothing goes to him until a person has looked, such as ``bad_signature``. paused_by: who set him aside.
+    tier: in the family in which he is worst. trust: what his scores say, by family, as `trust_in` tells it.
     rate_e6: what one unit of his currency costs us, in millionths of a yuan. low_minor: below this balance, in minor
     units of his currency, somebody is told. documents_until: the first day on which a document that he needs is over.
     synced_at: when his whole list was last read: older offers do not sell. company: who he is, as his licence says it.
@@ -63,6 +56,7 @@ class Head(records.Record):
     rate_e6 = NumberAttribute(default=1_000_000)
     standing = UnicodeAttribute(default=Standing.APPLIED)
     tier = UnicodeAttribute(default=Tier.B)
+    trust: JSONAttribute = JSONAttribute(null=True)
     stopped = UnicodeAttribute(null=True)
     paused_by = UnicodeAttribute(null=True)
     documents_until = UnicodeAttribute(null=True)
@@ -86,6 +80,13 @@ class Head(records.Record):
     @property
     def account(self) -> Account:
         return Account(str(self.code), str(self.kind), dict(self.terms), str(self.currency))
+
+    def trust_in(self, family: str) -> Trust | None:
+        """How far he is trusted in a family of SKUs; None for a newcomer to it."""
+        if (told := (self.trust or {}).get(family)) is None:
+            return None
+        tier, chance, seconds = told
+        return Trust(Tier(tier), float(chance), float(seconds))
 
     def may_buy(self, today: str) -> bool:
         """Whether new purchases may go to him. today: a Shanghai day, as ``2026-11-23``."""

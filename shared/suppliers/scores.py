@@ -56,12 +56,6 @@ def of(code: str) -> dict[str, Kept]:
     return {kept.family: kept for kept in found}
 
 
-def tiers(family: str, codes: Sequence[str]) -> dict[str, str]:
-    """The tiers of these suppliers in a family; of a newcomer to it there is none."""
-    keys = [(code, f"{_PART}{family}") for code in sorted(set(codes))]
-    return {str(kept.code): str(kept.now.tier) for kept in Kept.batch_get(keys)} if keys else {}
-
-
 def keep(
     tx: records.Transaction,
     code: str,

@@ -317,6 +317,21 @@ def usual(records: Iterable[Record]) -> tuple[Prior, Prior]:
     )
 
 
+class Trust(NamedTuple):
+    """What routing asks of a score. chance: that an order is delivered, 0 to 1. seconds: in which 95 % of them are."""
+
+    tier: Tier
+    chance: float
+    seconds: float
+
+
+def trust(record: Record, facts: Facts, tier: Tier) -> Trust:
+    """In the middle of what is believed, and not at its bound, as the factors are: this is what an order is expected to
+    cost, and who has delivered once must not look worse than who never did."""
+    failed = facts.failures.and_then(record.deliveries.over()).rate
+    return Trust(tier, round(1 - failed, 3), round(record.latency.slow(facts.slo / 2), 1))
+
+
 class Said(NamedTuple):
     zh: str
     en: str

@@ -16,10 +16,11 @@ from shared.suppliers.accounts import Head, Standing
 from shared.suppliers.admission import same
 from shared.suppliers.attempts import AttemptState
 from shared.suppliers.offers import Offer
-from shared.suppliers.routing import Wanted
+from shared.suppliers.routing import Decision, Wanted
 from shared.suppliers.scoring import Because, Record, Tier
 from shared.suppliers.supplier import Reason
-from tests.shop import Shop
+from tests.counted import counted
+from tests.shop import CONTEXT, Shop, handler
 
 SKU, OTHER_SKU = "G020", "V001"
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
@@ -149,9 +150,34 @@ def test_a_supplier_stands_where_his_worst_family_does(shop: Shop) -> None:
     supplier_scores.issuer_told(one, family(OTHER_SKU), NOW)
 
     assert tier(one) == "D"
-    assert scores.tiers(family(), [one, "nobody"]) == {one: "B"}
+    assert left_out() == {}  # in this family he is still trusted
     supplier_scores.cleared(one, family(OTHER_SKU), NOW)
     assert tier(one) == "B"
+
+
+def test_each_hour_the_schedule_scores_and_routing_follows_what_is_known_of_a_family(shop: Shop) -> None:
+    quick, sick = supplier("quick", 91_000_000), supplier("sick", 90_900_000)
+    bought(quick, 150)
+    bought(sick, 150)
+    bought(sick, 50, state=AttemptState.FAILED, reason=Reason.OFF_SHELF)
+    assert first() == sick  # nothing is known of them, and he is cheaper
+
+    handler("supplier_scores")({"time": clock.iso(NOW)}, CONTEXT)
+    assert first() == quick
+    known = {code: accounts.head_of(code).trust_in(family()) for code in (quick, sick)}
+    assert [bool(one and one.chance > 0.97 and one.seconds < 5) for one in known.values()] == [True, False]
+    assert [bool(one and 0.7 < one.chance < 0.85) for one in known.values()] == [False, True]
+
+
+def test_looking_at_the_market_takes_two_batches_beside_the_offers(shop: Shop) -> None:
+    for code in ("one", "two", "three"):
+        bought(supplier(code), 3)
+    supplier_scores.work(NOW)
+
+    sku = catalog.skus([SKU])[SKU]
+    with counted() as calls:
+        supply.look(sku, Wanted(1, 97_000_000), NOW)
+    assert calls == {"Query": 1, "BatchGetItem": 2}
 
 
 def test_two_who_score_at_once_do_not_overwrite_each_other(shop: Shop) -> None:
@@ -167,6 +193,13 @@ def test_two_who_score_at_once_do_not_overwrite_each_other(shop: Shop) -> None:
     assert Tier(tier(one)) is Tier.B
 
 
+def look() -> Decision:
+    return supply.look(catalog.skus([SKU])[SKU], Wanted(1, 97_000_000), NOW).decision
+
+
 def left_out() -> dict[str, str]:
-    decision = supply.look(catalog.skus([SKU])[SKU], Wanted(1, 97_000_000), NOW).decision
-    return {supplier: str(why) for supplier, _, why in decision.left_out}
+    return {supplier: str(why) for supplier, _, why in look().left_out}
+
+
+def first() -> str:
+    return look().choices[0].supplier
