@@ -12,6 +12,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -126,20 +127,25 @@ _UNITS: Final[Sequence[tuple[str, re.Pattern[str]]]] = (
 _MONEY: Final = frozenset({"hkd", "usd", "jpy", "cny"})
 _SPOKEN: Final = {"一": 1, "两": 2, "二": 2, "三": 3, "六": 6, "十二": 12}
 _COUNT = r"(?P<n>\d+|十二|[一两二三六])"
+# Of what has words of its own for one: then a number before a blank is as likely the end of the name.
+_FEW = r"(?<!\d)(?P<n>[1-9]\d?|十二|[一两二三六])"
 _DAY, _WEEK, _MONTH, _QUARTER, _HALF, _YEAR = 1, 7, 30, 90, 180, 360
 # What is found is taken out of the text, so that no later row finds a part of it again.
 _LENGTHS: Final[Sequence[tuple[int, re.Pattern[str]]]] = (
-    (_DAY, re.compile(rf"{_COUNT}\s*(?:天|日(?!元|本|[服区版]))|[日天]卡")),
+    (_DAY, re.compile(rf"{_COUNT}\s*(?:天|日(?!元|本|[服区版]))卡?|[日天]卡")),
     (_WEEK, re.compile(rf"{_COUNT}\s*(?:个?星期|周)|周卡|周会员|包周")),
-    (_MONTH, re.compile(rf"{_COUNT}\s*(?:个月|月(?!\d))|月卡|月会员(?!卡)|包月|月度|单月|月费")),
-    (_QUARTER, re.compile(rf"{_COUNT}\s*个?季度?|季卡|季会员|包季|季度|季费")),
+    (_MONTH, re.compile(rf"{_COUNT}\s*个月卡?")),
+    (_MONTH, re.compile(rf"{_FEW}月(?!\d)卡?|月卡|月会员(?!卡)|包月|月度|单月|月费")),
+    (_QUARTER, re.compile(rf"{_FEW}个?季度?卡?|季卡|季会员|包季|季度|季费")),
     (_HALF, re.compile(r"半年[卡度]?")),
-    (_YEAR, re.compile(rf"{_COUNT}\s*年|年卡|包年|年度|年费")),
+    (_YEAR, re.compile(rf"{_FEW}年卡?|年卡|包年|年度|年费")),
     (_MONTH, re.compile(r"月(?=$|[\s/|-])")),
     (_QUARTER, re.compile(r"季(?=$|[\s/|-])")),
     (_YEAR, re.compile(r"年(?=$|[\s/|-])")),
 )
 _SAME_DAYS: Final = {31: _MONTH, 91: _QUARTER, 92: _QUARTER, 183: _HALF, 182: _HALF, 365: _YEAR, 366: _YEAR}
+_LASTS: Final = re.compile(r"[天日周期月季年]")  # without one of these no length is said
+_DIGIT: Final = re.compile(r"[0-9]")
 _FOR_EVER: Final = re.compile(r"永久|终身")
 _APART: Final = re.compile(r"会员|超级|黄金|豪华")  # words of their own, wherever they stand
 _HARMLESS: Final = frozenset({"vip", "会员"})  # one of them more says nothing
@@ -157,11 +163,16 @@ class _Said:
     """What a title says, taken apart. lengths: in days, 0 is for ever. words: Latin words, and pairs of characters."""
 
     brands: frozenset[str]
-    delivers: Delivers | None
+    says: frozenset[Delivers]
     lengths: frozenset[int]
     regions: frozenset[str]
     amounts: tuple[Amount, ...]
     words: frozenset[str]
+
+    @property
+    def delivers(self) -> Delivers | None:
+        """What it is, unless it says nothing of that, or both."""
+        return next(iter(self.says)) if len(self.says) == 1 else None
 
 
 class Index:
@@ -171,9 +182,11 @@ class Index:
         self._skus = list(skus)
         brands = {_plain(one.brand) for one in self._skus} | {row[0] for row in _ALIASES[:-1]}
         self._brand = re.compile("|".join(map(re.escape, sorted(brands - {""}, key=len, reverse=True))))
-        self._said = [self._read(f"{one.name} {one.spec}") for one in self._skus]
-        self._brands = [self._brands_in(_plain(one.brand)) for one in self._skus]
-        self._anybodys = [not _ANYBODYS.sub("", _lengths(_plain(one.name))[1]) for one in self._skus]
+        # Most SKUs share their names, and nearly all their specifications: each is read once.
+        read, brands_in, anybodys = cache(self._read), cache(self._brands_in), cache(_is_anybodys)
+        self._said = [_together(read(one.name), read(one.spec)) for one in self._skus]
+        self._brands = [brands_in(_plain(one.brand)) for one in self._skus]
+        self._anybodys = [anybodys(one.name) for one in self._skus]
         self._having: dict[str, list[int]] = defaultdict(list)
         for place, said in enumerate(self._said):
             for word in said.words:
@@ -192,31 +205,31 @@ class Index:
     def _read(self, title: str, delivers: Delivers | None = None) -> _Said:
         text = _CHATTER.sub(" ", _plain(title))
         says = {Delivers.TOPUP: _TOPS_UP.search(text), Delivers.CARDS: _CARDS.search(text)}
-        said = [kind for kind, found in says.items() if found]
+        said = [delivers] if delivers else [kind for kind, found in says.items() if found]
         brands = self._brands_in(text)
         for brand in brands:
             if any(letter.isdigit() for letter in brand):  # its number counts nothing
                 text = text.replace(brand, " ")
         lengths, text = _lengths(text)
-        regions = frozenset(region for region, pattern in _REGIONS.items() if pattern.search(text))
-        for pattern in _REGIONS.values():
-            text = pattern.sub(" ", text)
+        regions, text = _regions(text)
         amounts, text = _amounts(text)
         # Apart, or the pair of characters where a brand meets the next word would be a word of its own.
         words = _words(self._brand.sub(r" \g<0> ", _OF_DELIVERY.sub(" ", text)))
-        return _Said(
-            brands, delivers or (said[0] if len(said) == 1 else None), lengths, regions, amounts, frozenset(words)
-        )
+        return _Said(brands, frozenset(said), lengths, regions, amounts, frozenset(words))
 
     def _brands_in(self, text: str) -> frozenset[str]:
         return frozenset(self._brand.findall(text))
 
     def _near(self, words: Iterable[str]) -> list[int]:
         """The SKUs worth a closer look: those that share most with a title, counted by how rare it is."""
-        worth: dict[int, float] = defaultdict(float)
-        for word in words:
-            for place in self._having.get(word, ()):
-                worth[place] += self._weight(word)
+        weights = {word: self._weight(word) for word in words if word in self._having}
+        left, places = sum(weights.values()) / 2, set[int]()
+        for word in sorted(weights, key=lambda one: (-weights[one], one)):
+            if left <= 0 and len(places) >= LOOKED_AT_MAX:
+                break  # a SKU that has only what is common to thousands is none that would be suggested
+            places.update(self._having[word])
+            left -= weights[word]
+        worth = {place: sum(weights[word] for word in self._said[place].words & weights.keys()) for place in places}
         return sorted(worth, key=lambda place: (-worth[place], place))[:LOOKED_AT_MAX]
 
     def _weight(self, word: str) -> float:
@@ -263,6 +276,21 @@ class Index:
         return sum(map(self._weight, words.intersection(among))) / whole if whole else 1.0
 
 
+def _together(name: _Said, spec: _Said) -> _Said:
+    return _Said(
+        name.brands | spec.brands,
+        name.says | spec.says,
+        name.lengths | spec.lengths,
+        name.regions | spec.regions,
+        name.amounts + spec.amounts,
+        name.words | spec.words,
+    )
+
+
+def _is_anybodys(name: str) -> bool:
+    return not _ANYBODYS.sub("", _lengths(_plain(name))[1])
+
+
 def fills(theirs: Sequence[Wish], ours: Sequence[Wish]) -> dict[str, str]:
     """Which of our fields each of a supplier's may take, as far as name or label say so: his name → ours."""
     found = {}
@@ -297,7 +325,10 @@ _NAMES: Final = re.compile(
 def _lengths(text: str) -> tuple[frozenset[int], str]:
     """How long it lasts, in days, and the text without that; 0 is for ever."""
     found = {0} if _FOR_EVER.search(text) else set()
-    text = _FOR_EVER.sub(" ", text)
+    if found:
+        text = _FOR_EVER.sub(" ", text)
+    if not _LASTS.search(text):
+        return frozenset(found), text
     for days, pattern in _LENGTHS:
         for one in pattern.finditer(text):
             said = one.groupdict().get("n") or "1"
@@ -307,9 +338,19 @@ def _lengths(text: str) -> tuple[frozenset[int], str]:
     return frozenset(found), text
 
 
+def _regions(text: str) -> tuple[frozenset[str], str]:
+    """For where it is, and the text without that."""
+    found = frozenset(region for region, pattern in _REGIONS.items() if pattern.search(text))
+    for region in found:
+        text = _REGIONS[region].sub(" ", text)
+    return found, text
+
+
 def _amounts(text: str) -> tuple[tuple[Amount, ...], str]:
     """The numbers, and the text without them and their units."""
-    found = []
+    found: list[Amount] = []
+    if not _DIGIT.search(text):
+        return (), text
     for unit, pattern in _UNITS:
         for one in pattern.finditer(text):
             whole, _, part = one["n"].partition(".")

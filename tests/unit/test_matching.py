@@ -109,6 +109,9 @@ def test_a_title_that_could_be_three_carriers_shows_all_three_and_is_sure_of_non
         ("谷歌 Google Play 礼品卡 美国 10美金", None, "C058"),
         ("百度网盘SVIP 超级会员 12个月", None, "S052"),
         ("苹果 App Store 充值卡 ¥500", None, "C054"),
+        ("爱奇艺黄金会员 1年", None, "V008"),
+        ("爱奇艺 黄金会员 12月", None, "V008"),
+        ("爱奇艺黄金会员 一年卡", None, "V008"),
     ],
 )
 def test_the_same_thing_in_other_words_is_sure(title: str, delivers: Delivers | None, sku: str) -> None:
@@ -173,6 +176,14 @@ def test_a_supplier_who_says_what_he_delivers_is_believed() -> None:
 def test_any_title_is_read(title: str) -> None:
     assert not any(one.sure for one in index().suggest(title))
     assert not any(one.sure for one in Index([]).suggest(title))
+
+
+def test_a_number_at_the_end_of_a_name_is_not_how_long_it_lasts() -> None:
+    months = Index([Ours(f"S{number}", "", f"会员 星空{number}", "月卡", None) for number in (2, 19, 2569)])
+
+    for number in (2, 19, 2569):
+        (found,) = months.suggest(f"会员 星空{number} 月卡")
+        assert (found.sku, found.sure) == (f"S{number}", True)
 
 
 def test_why_says_what_agrees_and_what_only_one_side_says() -> None:
