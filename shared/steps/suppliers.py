@@ -13,7 +13,7 @@ from shared.kernel.records import Lost, Transaction
 from shared.kernel.telemetry import logger
 from shared.staff import records as staff
 from shared.steps.partner_terms import NAME, Wrong, insist, wrong_names
-from shared.suppliers import accounts, balances, documents, registry, supplier_keys
+from shared.suppliers import accounts, balances, documents, registry, supplier_keys, wire
 from shared.suppliers.accounts import Head
 from shared.suppliers.admission import ENDLESS, Dossier, Standing
 from shared.suppliers.contract import (
@@ -70,9 +70,7 @@ def save(code: str, wanted: SaveSupplier, caller: Caller, now: datetime) -> Supp
             *([("currency", "cannot_change")] if before and before.currency != wanted.currency else []),
         ]
     )
-    keys = supplier_keys.fresh(code)
-    if keys or not kind.keys:
-        insist(_unfit(account, keys, "terms"))
+    insist(_unfit(account, supplier_keys.fresh(code), "terms"))
     values: dict[str, Any] = {
         "name": wanted.name,
         "company": wanted.company,
@@ -194,9 +192,13 @@ def _change(before: Head, values: dict[str, Any], now: datetime) -> None:
 
 
 def _unfit(account: Account, keys: tuple[Keys, ...], field: str) -> Wrong:
-    """What the adapter says against these terms and keys, before an order finds out."""
+    """What the adapter says against these terms and keys, before an order finds out; without keys, what can be said."""
+    kind = KINDS[account.kind]
     try:
-        registry.made(account, keys)
+        if keys or not kind.keys:
+            registry.made(account, keys)
+        else:
+            wire.fit(account, (), kind.terms, ())
     except ValueError:
         return [(field, "unfit")]
     return []
