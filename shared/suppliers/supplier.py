@@ -41,6 +41,7 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable"
     BAD_SIGNATURE = "bad_signature"  # theirs on the answer, or ours as they see it
     NOT_ALLOWED = "not_allowed"  # our address, or our key
+    LOST = "lost"  # they never knew of it, as it turned out
     REVERSED = "reversed"  # delivered, and taken back
     OTHER = "other"
 
