@@ -167,6 +167,7 @@ def _write(code: str, products: Sequence[Product], now: datetime, by_file: bool)
     number = max(before.number + 1, int(now.timestamp() * 1000))
     unsure = {**before.lines, **dict.fromkeys(changes.touched(), UNSURE)}
     etag = snapshots.put(code, Listing(number, unsure), etag)
+    inserted: list[str] = []
 
     def other(product: Product, stored: Offer | None = None) -> None:
         offers.change(code, product, number, now, stored, guessed=by_file)
@@ -174,6 +175,7 @@ def _write(code: str, products: Sequence[Product], now: datetime, by_file: bool)
     def new(product: Product) -> None:
         try:
             offers.insert(code, product, number, now)
+            inserted.append(product.product)
         except Lost:  # it was there once, or its listing is lost
             other(product, offers.offer(code, product.product))
 
@@ -196,9 +198,12 @@ def _write(code: str, products: Sequence[Product], now: datetime, by_file: bool)
                 _each(pool, priced, some)
             _each(pool, other, changes.other)
             _each(pool, gone, changes.gone)
-    except Lost:
+        snapshots.put(code, Listing(number, lines), etag)
+    except (Lost, Overtaken):
+        # What he offers no more, the other run could not take off before we had put it there.
+        for product in set(inserted) - snapshots.read(code)[0].lines.keys():
+            gone(product)
         raise Overtaken from None
-    snapshots.put(code, Listing(number, lines), etag)
     return synced
 
 

@@ -405,6 +405,23 @@ def test_of_two_runs_at_once_the_one_that_began_to_write_last_wins(acme: Acme, b
     assert acme.sync().changed == 0
 
 
+def test_what_comes_too_late_and_is_offered_no_more_does_not_stay_on_sale(acme: Acme) -> None:
+    acme.sync()
+    acme.sells(*BASKET, replace(STEAM, sku="9", name="新 卡"))
+
+    def another() -> None:
+        acme.sells(*BASKET)
+        acme.sync()
+
+    with meanwhile("UpdateItem offers", another):
+        acme.sync()
+
+    assert {word: one.on_sale for word, one in acme.stored().items()} == {
+        **dict.fromkeys(["Steam", "爱奇艺黄金会员", "Q币"], True),
+        "新": False,
+    }
+
+
 @contextmanager
 def meanwhile(before: str, do: Callable[[], None]) -> Iterator[None]:
     """Let something happen just before the first such call."""
