@@ -5,7 +5,7 @@ from shared.kernel import clock
 from shared.kernel.errors import Busy, InvalidRequest, NotFound
 from shared.kernel.http import Caller, answers, door, entry
 from shared.staff.permissions import may
-from shared.steps import supplier_admission, suppliers
+from shared.steps import supplier_admission, supplier_scores, suppliers
 from shared.suppliers.contract import (
     AskDocument,
     DocumentAsked,
@@ -26,6 +26,7 @@ from shared.suppliers.errors import (
     WrongDocumentState,
     WrongStanding,
 )
+from shared.suppliers.score_contract import ClearScore, SupplierScores
 
 app = door("supply_desk")
 
@@ -180,6 +181,26 @@ def refuse_supplier(supplier: str, body: SayWhy, caller: Caller) -> SupplierDoss
 def suspend_supplier(supplier: str, body: SayWhy, caller: Caller) -> SupplierDossier:
     """Send nothing to a supplier until two people have let him in again."""
     return supplier_admission.suspend(supplier, body, caller, clock.now())
+
+
+@app.route(f"{ONE}/scores")
+@answers(SupplierScores, permission=may("suppliers.read"), refusals=(UnknownSupplier,))
+def show_scores(supplier: str) -> SupplierScores:
+    """Show how far a supplier is trusted in each family of SKUs, and every change of it with its reason."""
+    return supplier_scores.shown(supplier)
+
+
+# The family is named in the body: what a seller calls his categories may hold any character.
+@app.route(f"{ONE}/scores/clear", methods=["POST"])
+@answers(
+    SupplierScores,
+    takes=ClearScore,
+    permission=may("suppliers.approve"),
+    refusals=(UnknownSupplier, NotFound, Busy),
+)
+def clear_score(supplier: str, body: ClearScore, caller: Caller) -> SupplierScores:
+    """Say that somebody has looked at what stands against a supplier in a family: from now on his points decide."""
+    return supplier_scores.clear(supplier, body.family, caller.name, clock.now())
 
 
 handler = entry(app)

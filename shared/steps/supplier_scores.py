@@ -14,7 +14,7 @@ from typing import Final
 
 from shared.catalog import records as catalog
 from shared.kernel import clock
-from shared.kernel.errors import Busy
+from shared.kernel.errors import Busy, NotFound
 from shared.kernel.records import Lost, Transaction
 from shared.kernel.telemetry import count, logger
 from shared.staff import records as staff
@@ -22,8 +22,22 @@ from shared.suppliers import accounts, offers, prices, purchases, scores, scorin
 from shared.suppliers.accounts import Head, Standing
 from shared.suppliers.attempts import ASK_FOR, AttemptState
 from shared.suppliers.purchases import Attempt
+from shared.suppliers.score_contract import FactorsView, ScoreView, SupplierScores, TierChange
 from shared.suppliers.scores import Kept
-from shared.suppliers.scoring import Documents, Ended, Event, Facts, Record, Score, Tier, WentBad, explain, score, usual
+from shared.suppliers.scoring import (
+    Because,
+    Documents,
+    Ended,
+    Event,
+    Facts,
+    Record,
+    Score,
+    Tier,
+    WentBad,
+    explain,
+    score,
+    usual,
+)
 from shared.suppliers.supplier import Outcome, Reason
 
 TIER_FELL: Final = "supplier_tier"
@@ -94,6 +108,46 @@ def issuer_told(code: str, family: str, now: datetime) -> None:
 def cleared(code: str, family: str, now: datetime) -> None:
     """A person has looked at notice and case, and lets him go on."""
     _change(code, family, lambda record: record.cleared(), now, notice=False)
+
+
+def shown(code: str) -> SupplierScores:
+    """His scores, by family, with what has moved his tier; UnknownSupplier."""
+    head = accounts.head_of(code)
+    return SupplierScores(
+        supplier=code,
+        tier=str(head.tier),
+        families=[_view(family, one) for family, one in sorted(scores.of(code).items())],
+    )
+
+
+def clear(code: str, family: str, by: str, now: datetime) -> SupplierScores:
+    """As `cleared`, for a person; UnknownSupplier, NotFound where he has no score in the family, Busy."""
+    accounts.head_of(code)
+    if family not in scores.of(code):
+        raise NotFound
+    cleared(code, family, now)
+    logger.info("a supplier's case was cleared", supplier=code, family=family, by=by)
+    after = shown(code)
+    if all(one.because == Because.POINTS for one in after.families):
+        staff.end_if_open(TIER_FELL, code, by, "cleared", now)
+    return after
+
+
+def _view(family: str, one: Kept) -> ScoreView:
+    changes = [
+        TierChange(at=it["at"], before=it["from"], tier=it["to"], zh=it["zh"], en=it["en"]) for it in one.changes
+    ]
+    return ScoreView(
+        family=family,
+        tier=str(one.now.tier),
+        points=round(one.now.points),
+        because=str(one.now.because),
+        factors=FactorsView(**{name: round(100 * factor) for name, factor in vars(one.now.factors).items()}),
+        since=changes[0].at,
+        scored_until=str(one.until),
+        noticed_at=one.noticed_at,
+        changes=changes,
+    )
 
 
 def _change(

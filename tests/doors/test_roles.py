@@ -92,6 +92,8 @@ TABLE = {
     "POST /console/suppliers/{supplier}/documents/{document_id}/reject": SHOP,
     "POST /console/suppliers/{supplier}/review": SHOP,
     "POST /console/suppliers/{supplier}/suspend": SHOP,
+    "GET /console/suppliers/{supplier}/scores": BUYS,
+    "POST /console/suppliers/{supplier}/scores/clear": MONEY,
     "POST /console/suppliers/{supplier}/approve": MONEY,
     "POST /console/suppliers/{supplier}/refuse": MONEY,
     # What suppliers sell.

@@ -180,6 +180,29 @@ def test_looking_at_the_market_takes_two_batches_beside_the_offers(shop: Shop) -
     assert calls == {"Query": 1, "BatchGetItem": 2}
 
 
+def test_staff_see_each_score_with_its_reasons_and_who_may_let_suppliers_in_clears_a_case(shop: Shop) -> None:
+    one = supplier("one")
+    bought(one, 15, cards=20)
+    supplier_scores.work(NOW)
+    supplier_scores.issuer_told(one, family(), NOW)
+
+    seen = shop.call("GET", f"/console/suppliers/{one}/scores", groups="auditor").body
+    assert (seen["tier"], [each["family"] for each in seen["families"]]) == ("D", [family()])
+    [score] = seen["families"]
+    assert (score["because"], score["since"], score["noticed_at"]) == ("void_notice", clock.iso(NOW), clock.iso(NOW))
+    assert [(change["before"], change["tier"]) for change in score["changes"]] == [("B", "D"), (None, "B")]
+    assert "作废" in score["changes"][0]["zh"]
+    assert "void" in score["changes"][0]["en"]
+    assert set(score["factors"]) == {"delivery", "voids", "latency", "price", "operations"}
+    assert 50 < score["points"] < 100
+
+    refused = shop.call("POST", f"/console/suppliers/{one}/scores/clear", {"family": "no such"}, groups="finance")
+    assert refused.status == 404
+    clear = shop.call("POST", f"/console/suppliers/{one}/scores/clear", {"family": family()}, groups="finance")
+    assert (clear.body["tier"], tasks(), left_out()) == ("B", [], {})
+    assert shop.call("GET", "/console/suppliers/nobody/scores", groups="auditor").status == 404
+
+
 def test_two_who_score_at_once_do_not_overwrite_each_other(shop: Shop) -> None:
     one = supplier("one")
     bought(one)
