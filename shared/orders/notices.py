@@ -12,6 +12,7 @@ class Notice(StrEnum):
     REPLACED = "replaced"
     REFUNDED_RECALL = "refunded_recall"
     NO_SUPPLY = "no_supply"
+    WRONG_ACCOUNT = "wrong_account"
 
 
 class Sentences(NamedTuple):
@@ -32,6 +33,11 @@ NOTICES: Mapping[Notice, Sentences] = MappingProxyType(
         Notice.NO_SUPPLY: Sentences(
             "部分商品暂时无法供货，未交付部分的款项将原路退回。",
             "Some of what you bought cannot be had at the moment; your money for it goes back the way it came.",
+        ),
+        Notice.WRONG_ACCOUNT: Sentences(
+            "您填写的充值账号不存在或有误，未充值，款项将原路退回。请核对账号后重新下单。",
+            "The account you gave does not exist or is wrong. Nothing was topped up, and your money goes back the way it "
+            "came. Check the account and order again.",
         ),
     }
 )

@@ -41,8 +41,13 @@ ATTEMPTS = 12  # lost races against other refunds of the same order
 
 GIVEN_BACK = "given_back"  # what became of money in suspense
 
-RECALLED, NO_SUPPLY = "recalled", "no_supply"  # the reasons of refunds that the buyer is told about
-_NOTICES = {RECALLED: Notice.REFUNDED_RECALL, NO_SUPPLY: Notice.NO_SUPPLY}
+RECALLED, NO_SUPPLY, WRONG_ACCOUNT = "recalled", "no_supply", "wrong_account"
+_NOTICES = {
+    RECALLED: Notice.REFUNDED_RECALL,
+    NO_SUPPLY: Notice.NO_SUPPLY,
+    WRONG_ACCOUNT: Notice.WRONG_ACCOUNT,
+}
+"""The reasons of refunds that the buyer is told about."""
 
 REFUNDABLE = frozenset({Status.REFUSED, Status.CLEARED, Status.PARTLY_DELIVERED, Status.DELIVERED})
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime
 
 from shared.catalog import kinds
@@ -49,19 +48,22 @@ def can_be_bought(sku: Sku, quantity: int, now: datetime) -> bool:
 
 
 def _check_there(account: Mapping[str, str], market: supply.Market) -> None:
-    """Ask the first supplier who can say whether the account is there; silence says nothing."""
+    """Ask suppliers, the first first, until one says whether the account is there; silence says nothing."""
     for choice in market.decision.choices:
-        offer = market.offers[choice.supplier, choice.product]
-        with suppress(UnknownSupplier, SupplierSilent, SupplierRefused):
+        offer, there = market.offers[choice.supplier, choice.product], None
+        try:
             supplier = registry.supplier(choice.supplier)
-            if not supplier.traits.checks_account:
-                continue
-            filled = {theirs: account[ours] for theirs, ours in (offer.fills or {}).items()}
-            if supplier.check_account(choice.product, filled, clock.now()) is False:
-                raise InvalidRequest(
-                    fields=[{"field": f"account.{name}", "reason": "unknown_account"} for name in account]
-                )
-        return
+            if supplier.traits.checks_account:
+                filled = {theirs: account[ours] for theirs, ours in (offer.fills or {}).items()}
+                there = supplier.check_account(choice.product, filled, clock.now())
+        except SupplierSilent:
+            return  # the buyer waits for one of them, not for several
+        except (UnknownSupplier, SupplierRefused):
+            continue
+        if there is False:
+            raise InvalidRequest(fields=[{"field": f"account.{name}", "reason": "unknown_account"} for name in account])
+        if there:
+            return
 
 
 def _mask(text: str) -> str:

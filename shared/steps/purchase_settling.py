@@ -17,16 +17,17 @@ from shared.steps.purchase_received import BUYING_IN
 ATTEMPTS = 12  # lost races against the order's other lines
 
 
-def give_up(order_id: str, number: str, now: datetime) -> None:
-    """Nobody sells the line, or what is left of it. Saying so again changes nothing."""
+def give_up(order_id: str, number: str, now: datetime, why: Notice = Notice.NO_SUPPLY) -> None:
+    """Nobody delivers the line, or what is left of it; `why` is what its buyer is told. Again changes nothing."""
     for _ in range(ATTEMPTS):
         order = orders.outline_of(order_id)
         if order.status not in BUYING_IN or order.head.lines[number] != LineState.BUYING:
             break
         states = {name: LineState(state) for name, state in order.head.lines.items()} | {number: LineState.FAILED}
+        told = Notice.WRONG_ACCOUNT if order.head.notice == Notice.WRONG_ACCOUNT else why
         try:
             # Due at once: whoever dies before the money goes back is followed by `deadlines`.
-            orders.move_alone(order.head, lines=list(states.values()), due_at=now)
+            orders.move_alone(order.head, lines=list(states.values()), due_at=now, also={"notice": told})
             break
         except Lost:
             continue
@@ -46,13 +47,19 @@ def settle(order_id: str, now: datetime) -> bool:
             return False
         try:
             if not _has_something(order):
-                after_sales.request(order, after_sales.NO_SUPPLY, "system", now)
+                after_sales.request(order, _why(order), "system", now)
             else:
                 _settle_rest(order, now)
         except (Lost, Busy):
             continue
         return True
     raise Busy
+
+
+def _why(order: Order) -> str:
+    """The reason of the refund, as the buyer has been told since a line was given up; he can do something about one."""
+    wrong = order.head.notice == Notice.WRONG_ACCOUNT
+    return after_sales.WRONG_ACCOUNT if wrong else after_sales.NO_SUPPLY
 
 
 def _has_something(order: Order) -> bool:
@@ -69,14 +76,14 @@ def _settle_rest(order: Order, now: datetime) -> None:
             states[line.number] = LineState.DELIVERED if got else LineState.RETURNED
             parts[line.number] = int(line.unit_minor) * (int(line.quantity) - got)
     with Transaction() as tx:
-        after_sales.request_undelivered(tx, order, parts, after_sales.NO_SUPPLY, now)
+        after_sales.request_undelivered(tx, order, parts, _why(order), now)
         orders.move(
             tx,
             order.head,
             lines=list(states.values()),
             also={
                 "refunded": {**(order.head.refunded or {}), **parts},
-                "notice": Notice.NO_SUPPLY,
+                "notice": Notice(_why(order)),
                 "delivered_at": clock.iso(now),
             },
         )

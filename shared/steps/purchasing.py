@@ -22,6 +22,7 @@ from shared.kernel import clock, people, queues, settings
 from shared.kernel.records import Lost, Transaction
 from shared.kernel.telemetry import count, logger
 from shared.orders import records as orders
+from shared.orders.notices import Notice
 from shared.orders.records import Line, Order
 from shared.orders.status import LineState
 from shared.staff import records as staff
@@ -40,6 +41,7 @@ MOVES_MAX = 40  # of one line in one message: twelve attempts of three moves
 HOPS_MAX = 8  # a message that a function sends to its own queue is cut after some sixteen rounds
 DELAY_MAX = timedelta(minutes=15)  # of a message
 CALL_WITHIN = timedelta(seconds=30)  # a slot is free again after that, should its process die
+LOST_MAX = 4  # attempts; who never gets what we send is not asked for ever
 SLOT_AGAIN = timedelta(seconds=2)
 SHUT_AGAIN = timedelta(seconds=30)  # a supplier who fails is tried so often
 SHUT_FOR = timedelta(minutes=10)  # so long a line waits for one who fails now; then its money goes back
@@ -122,6 +124,17 @@ def _advance(at: _Work, hint: str, now: datetime) -> _Wait:
 def _begin(at: _Work, known: list[Attempt], now: datetime) -> _Wait:
     """Decide of whom to buy what is still missing."""
     line, missing = at.line, int(at.line.quantity) - int(at.line.got or 0)
+    try:
+        _account(at)
+    except InvalidTag:
+        _altered(at, known, now)
+        return None
+    if not line.got and any(one.reason == Reason.BAD_ACCOUNT for one in known):
+        # What one supplier has looked for in vain is nowhere, and a less careful one would top up somebody else.
+        # Where some of it has arrived the account is there, whatever another one says.
+        count("WrongAccount")
+        purchase_settling.give_up(at.order_id, line.number, now, Notice.WRONG_ACCOUNT)
+        return None
     most_e6 = int(known[-1].most_e6) if known else int(line.most_e6)
     dear = [one for one in known if one.reason == Reason.ABOVE_CEILING]  # also those that nobody was asked for
     forgiven = [one for one in dear if int(one.most_e6) < most_e6]  # a person has allowed more since
@@ -129,6 +142,10 @@ def _begin(at: _Work, known: list[Attempt], now: datetime) -> _Wait:
         str(one.supplier) for one in known if one.supplier and not int(one.delivered) and one not in forgiven
     )
     decision = supply.look(at.sku, Wanted(missing, most_e6, tried), now).decision
+    lost = frozenset(str(one.supplier) for one in known if one.reason == Reason.LOST)
+    if not decision.choices and lost and len(known) < LOST_MAX:
+        # He never knew of it: rather him again, under another number, than nobody.
+        decision = supply.look(at.sku, Wanted(missing, most_e6, tried - lost), now).decision
     if len(known) < attempts.ATTEMPTS_MAX:
         for choice in decision.choices:
             if choice.probe and not pulses.probe(choice.supplier, at.sku.sku, now):
@@ -191,6 +208,15 @@ def _hold(at: _Work, known: list[Attempt], missing: int, most_e6: int, decision:
     count("TaskOpened")
 
 
+def _altered(at: _Work, known: list[Attempt], now: datetime) -> None:
+    """The account, or what it was agreed for, is not what was sealed when the order was placed: nothing is bought."""
+    logger.error("a line has been altered", order_id=at.order_id, line=at.line.number)
+    about = attempts.number_of(at.order_id, at.line.number, len(known) + 1)
+    with suppress(Lost), Transaction() as tx:  # it may be open already
+        staff.open_task(tx, "purchase_altered", about, at.order_id, now)
+    count("TaskOpened")
+
+
 # --- buy -------------------------------------------------------------------------------------------------------------
 
 
@@ -203,8 +229,7 @@ def _buy(at: _Work, attempt: Attempt, now: datetime) -> _Wait:
         purchase = _purchase(at, attempt, head, _offer(attempt))
     except (UnknownSupplier, Offer.DoesNotExist):
         _fail(at, attempt, Reason.OFF_SHELF, now)
-    except InvalidTag:
-        # The account, the amount or what it was agreed for has been altered since the order was placed.
+    except InvalidTag:  # since the attempt was begun
         _stuck(at, attempt, "purchase_altered", now)
         return None
     slot = pulses.take(supplier.code, supplier.traits.slots, now + CALL_WITHIN, now, _chance)
@@ -271,8 +296,12 @@ def _ask(at: _Work, attempt: Attempt, now: datetime) -> _Wait:
     slot = pulses.take(supplier.code, supplier.traits.slots, now + CALL_WITHIN, now, _chance)
     if slot is None:
         return SLOT_AGAIN
-    with _slot(supplier, slot, at.ticking):
-        answer = _asked(at, attempt, supplier)
+    try:
+        with _slot(supplier, slot, at.ticking):
+            answer = _asked(at, attempt, supplier)
+    except (InvalidTag, Offer.DoesNotExist) as gone:  # the same order cannot be sent again
+        kind = "purchase_altered" if isinstance(gone, InvalidTag) else "purchase_unknown"
+        return _undecided(at, attempt, at.ticking(), kind)
     now = at.ticking()
     if answer.outcome is Outcome.FAILED:
         _fail(at, attempt, answer.reason, now, answer)
@@ -300,7 +329,7 @@ def _absent(at: _Work, attempt: Attempt, answer: Answer, now: datetime) -> _Wait
     """He knows no such order. Told twice, some minutes apart, that is believed; yet he is asked once more later."""
     first = clock.parse(str(attempt.absent_at)) if attempt.absent_at else None
     if attempts.is_absent(first, now):
-        _fail(at, attempt, Reason.NONE, now, answer, look_back=now + attempts.LOOK_BACK)
+        _fail(at, attempt, Reason.LOST, now, answer, look_back=now + attempts.LOOK_BACK)
     wait = attempts.ABSENT_APART
     purchases.move_alone(
         attempt,
@@ -435,18 +464,25 @@ def _slot(supplier: Supplier, slot: int, ticking: clock.Ticking) -> Iterator[Non
 
 def _purchase(at: _Work, attempt: Attempt, head: Head, offer: Offer) -> Purchase:
     """What the supplier is asked for; InvalidTag if the account is not the one that the buyer gave."""
-    account: dict[str, str] = {}
-    if at.line.account_sealed:
-        given = json.loads(people.unseal(bytes(at.line.account_sealed), at.line.agreed))
-        account = {theirs: given[ours] for theirs, ours in (offer.fills or {}).items() if ours in given}
+    given = _account(at)
     return Purchase(
         number=str(attempt.number),
         product=str(attempt.product),
         quantity=int(attempt.quantity),
         most_e6=int(attempt.most_e6) * 1_000_000 // int(head.rate_e6),
         callback_url=f"{settings.optional('PUBLIC_URL', '')}/webhooks/suppliers/{head.code}",
-        account=account,
+        account={theirs: given[ours] for theirs, ours in (offer.fills or {}).items() if ours in given},
     )
+
+
+def _account(at: _Work) -> Mapping[str, str]:
+    """Of a top-up, what the buyer filled in; InvalidTag unless it was sealed with this very line as it is now."""
+    if not at.line.account_sealed:
+        if at.sku.account_fields:
+            raise InvalidTag
+        return {}
+    given: Mapping[str, str] = json.loads(people.unseal(bytes(at.line.account_sealed), at.line.agreed))
+    return given
 
 
 def _offer(attempt: Attempt) -> Offer:

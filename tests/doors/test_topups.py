@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from shared.steps import purchasing, settlement
 from shared.suppliers import purchases
 from tests.hub import Selling, pump_until, selling
 from tests.shop import Answer, Placed, Shop
+from tests.supplied import eventually
 
 VIDEO, MUSIC = "V004", "M014"
 QQ, PHONE = "847362915", "13900139123"
@@ -28,6 +30,11 @@ FIELDS = {
     "fulu": [{"key": "charge_account", "name": "QQ号"}],
     "kasushou": [{"key": "QQ号码", "name": "QQ号"}],
 }
+
+
+def phone(cost_e6: int = 11_000_000) -> Product:
+    fields = [{"key": "charge_account", "name": "手机号"}]
+    return Product("14", "网易云音乐黑胶VIP 月", cost_e6, kind="topup", fields=fields)
 
 
 def top_up(kind: str = "dujiao", number: str = "4", cost_e6: int = 6_500_000, **more: Any) -> Product:
@@ -72,6 +79,11 @@ def seen(shop: Shop, order: Placed) -> Any:
 
 def tried(order: Placed) -> list[tuple[str, str, str]]:
     return [(str(one.supplier), str(one.state), str(one.reason)) for one in purchases.of_order(order.order_id)]
+
+
+def brought(order: Placed) -> list[tuple[str, int]]:
+    found = purchases.of_order(order.order_id)
+    return [(str(one.supplier), int(one.delivered)) for one in found if one.delivered]
 
 
 def open_tasks() -> list[str]:
@@ -150,6 +162,174 @@ def test_an_account_that_is_none_is_refused_before_anybody_pays(shop: Shop, chea
 
 def test_the_mask_hides_a_short_account_and_shows_a_choice(shop: Shop, cheap: Selling) -> None:
     assert line_of(placed(shop, account="10001")).account_mask == {"qq": "****1"}
+
+
+# --- the account is asked for before anybody pays ---
+
+
+def test_a_phone_that_a_supplier_does_not_know_is_refused_before_anybody_pays(shop: Shop, tmp_path: Path) -> None:
+    with selling(tmp_path, "them", "fulu", {MUSIC: phone()}) as them:
+        wrong, right = (
+            shop.place(lines=[{"sku": MUSIC, "quantity": 1, "account": {"phone": number}}])
+            for number in ("12900139123", PHONE)
+        )
+
+        assert (wrong.status, wrong.body["code"]) == (422, "invalid_request")
+        assert wrong.body["fields"] == [{"field": "account.phone", "reason": "unknown_account"}]
+        assert right.status == 201
+        assert them.bought() == []
+
+
+@pytest.mark.parametrize("fault", ["before_silent", "garbage", "before_429", "refuse_key", "wrong_signature"])
+def test_who_cannot_say_now_whether_an_account_is_there_stops_nobody(shop: Shop, tmp_path: Path, fault: str) -> None:
+    with selling(tmp_path, "them", "fulu", {MUSIC: phone()}) as them:
+        them.misbehave("mobile", fault)
+        answer = shop.place(lines=[{"sku": MUSIC, "quantity": 1, "account": {"phone": "12900139123"}}])
+
+        assert answer.status == 201
+
+
+def test_who_is_not_trusted_to_know_accounts_is_not_asked(shop: Shop, tmp_path: Path) -> None:
+    with selling(tmp_path, "them", "fulu", {MUSIC: phone()}, **{"trait.checks_account": "false"}):
+        answer = shop.place(lines=[{"sku": MUSIC, "quantity": 1, "account": {"phone": "12900139123"}}])
+
+        assert answer.status == 201
+
+
+# --- the account turns out to be wrong after that ---
+
+
+def test_an_account_that_is_found_wrong_later_is_tried_with_nobody_else_and_paid_back(
+    shop: Shop, tmp_path: Path, dear: Selling
+) -> None:
+    fields = [{"key": "charge_account", "name": "QQ号", "pattern": "[0-9]{5}"}]
+    with selling(tmp_path, "first", "fulu", {VIDEO: top_up(number="9", cost_e6=6_000_000, fields=fields)}) as first:
+        order = paid(shop)
+        pump_until(shop, order, "refunded")
+
+        assert tried(order) == [("first", "failed", "bad_account")]
+        assert (first.bought(), dear.bought()) == ([], [])
+        notice = seen(shop, order)["notice"]
+        assert notice["code"] == "wrong_account"
+        assert "账号" in notice["zh"]
+        assert "account" in notice["en"]
+        assert trial_balance() == {"CNY": 0}
+
+
+def test_an_account_that_was_topped_up_before_is_there_whatever_the_next_supplier_says(
+    shop: Shop, tmp_path: Path, dear: Selling
+) -> None:
+    fields = [{"key": "charge_account", "name": "QQ号", "pattern": "[0-9]{5}"}]
+    with (
+        selling(tmp_path, "few", "dujiao", {VIDEO: top_up(number="5", cost_e6=5_500_000, stock=1)}),
+        selling(tmp_path, "strict", "fulu", {VIDEO: top_up(number="9", cost_e6=6_000_000, fields=fields)}),
+    ):
+        order = paid(shop, 2)
+        pump_until(shop, order, "delivered")
+
+    assert tried(order)[0] == ("few", "delivered", "")
+    assert tried(order)[-2:] == [("strict", "failed", "bad_account"), ("dear", "delivered", "")]
+    assert seen(shop, order)["lines"][0]["got"] == 2
+
+
+# --- altered ---
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        {"quantity": 5},
+        {"unit_minor": 100},
+        {"sku": "V005"},
+        {"currency": "USD"},
+        {"account_sealed": b"1.another account, as it may have been sealed for another order"},
+        {"account_sealed": None},
+    ],
+    ids=str,
+)
+def test_what_was_altered_since_it_was_agreed_is_not_bought(
+    shop: Shop, tmp_path: Path, cheap: Selling, altered: dict[str, Any]
+) -> None:
+    month = Product("8", "腾讯视频VIP直充 月", 6_000_000, kind="topup", fields=FIELDS["dujiao"])
+    with selling(tmp_path, "month", "dujiao", {"V005": month}) as other:
+        order = placed(shop)
+        line = line_of(order)
+        line.update([
+            getattr(Line, name).remove() if value is None else getattr(Line, name).set(value)
+            for name, value in altered.items()
+        ])  # fmt: skip
+        shop.pay(order)
+        shop.pump()
+
+        assert (cheap.bought(), other.bought(), tried(order)) == ([], [], [])
+        assert open_tasks() == ["purchase_altered"]
+        assert shop.status(order) == "cleared"
+
+
+def test_an_account_that_is_sealed_for_one_order_is_worth_nothing_in_another(shop: Shop, cheap: Selling) -> None:
+    thief, victim = placed(shop, account="10001"), placed(shop)
+    line_of(victim).update([Line.account_sealed.set(line_of(thief).account_sealed)])
+    shop.pay(victim)
+    shop.pump()
+
+    assert cheap.bought() == []
+    assert open_tasks() == ["purchase_altered"]
+
+
+def test_what_is_altered_after_an_answer_was_lost_is_not_sent_again(shop: Shop, cheap: Selling) -> None:
+    cheap.misbehave("buy", "before_silent")
+    order = paid(shop)
+    shop.pump()
+    assert tried(order) == [("cheap", "unknown", "silent")]
+    line_of(order).update([Line.quantity.set(2)])
+    purchasing.work({"order_id": order.order_id, "line": "1"}, clock.now() + timedelta(minutes=1))
+
+    assert cheap.bought() == []
+    assert open_tasks() == ["purchase_altered"]
+
+
+# --- some of it ---
+
+
+def test_what_one_supplier_has_too_few_of_comes_from_the_next(shop: Shop, tmp_path: Path, dear: Selling) -> None:
+    with selling(tmp_path, "few", "dujiao", {VIDEO: top_up(number="5", stock=2)}) as few:
+        order = paid(shop, 3)
+        pump_until(shop, order, "delivered")
+
+        accounts = [one["account"] for who in (few, dear) for one in who.bought()]
+    assert accounts == [{"qq_number": QQ}] * 2
+    assert brought(order) == [("few", 2), ("dear", 1)]
+    [line] = seen(shop, order)["lines"]
+    assert (line["got"], line["state"]) == (3, "delivered")
+    assert trial_balance() == {"CNY": 0}
+
+
+def test_money_goes_back_for_what_nobody_has(shop: Shop, tmp_path: Path) -> None:
+    with selling(tmp_path, "few", "dujiao", {VIDEO: top_up(number="5", stock=2)}):
+        order = paid(shop, 3)
+        pump_until(shop, order, "delivered")
+
+    told = seen(shop, order)
+    assert (told["lines"][0]["got"], told["notice"]["code"]) == (2, "no_supply")
+    assert orders.head_of(order.order_id).refunded == {"1": 990}
+    assert trial_balance() == {"CNY": 0}
+
+
+def test_a_buyer_sees_how_far_it_is(shop: Shop, tmp_path: Path, cheap: Selling) -> None:
+    with selling(tmp_path, "few", "dujiao", {VIDEO: top_up(number="5", cost_e6=6_000_000, stock=2)}):
+        cheap.misbehave("buy", "late", seconds=60)
+        order = paid(shop, 3)
+
+        def two_came() -> bool:
+            shop.pump()
+            return brought(order) == [("few", 2)] and tried(order)[-1][:2] == ("cheap", "accepted")
+
+        eventually(two_came)
+
+    told = seen(shop, order)
+    [line] = told["lines"]
+    assert (told["status"], line["state"], line["got"], line["quantity"]) == ("cleared", "buying", 2, 3)
+    assert line["proof"]
 
 
 # --- the same order twice ---

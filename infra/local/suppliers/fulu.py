@@ -340,7 +340,7 @@ class Fulu(CalledBack):
 
     def _phone(self, biz: Content, name: str) -> str:
         value = str(biz.get(name, ""))
-        if not re.fullmatch(r"1[0-9]{10}", value):
+        if not re.fullmatch(r"1[3-9][0-9]{9}", value):
             raise No("account")
         return value
 

@@ -40,8 +40,9 @@ from shared.suppliers.supplier import (
 
 SITE = "https://openapi.fulu.com"
 GATEWAY = "/api/getway"  # so spelt by the platform
-TRAITS = Traits(asks_by_ours=True, calls_back=True, rate=5.0, ceiling=True)
+TRAITS = Traits(asks_by_ours=True, calls_back=True, checks_account=True, rate=5.0, ceiling=True)
 CALLBACK_MAX = 8192
+_PHONE = "手机"  # in the label of a field
 T = TypeVar("T")
 
 
@@ -117,8 +118,19 @@ class Fulu:
             lambda reply: self._read(reply, self._order(number), fulu_reading.not_found),
         )
 
-    def check_account(self, _product: str, _account: Mapping[str, str], _now: datetime) -> bool | None:
-        return None
+    def check_account(self, product: str, account: Mapping[str, str], now: datetime) -> bool | None:
+        """Of phones only: the platform can be asked where one is at home."""
+        offered = self.product(product, now)
+        wishes = offered.fields if offered else ()
+        phones = [account[wish.name] for wish in wishes if _PHONE in wish.label and wish.name in account]
+        try:
+            for phone in phones:
+                self._told("fulu.mobile.info.get", {"phone": phone}, now, lambda found: found)
+        except SupplierRefused as refused:
+            if refused.facts["reason"] == Reason.BAD_ACCOUNT:
+                return False
+            raise
+        return True if phones else None
 
     def parse_callback(self, _headers: Mapping[str, str], raw: bytes, _now: datetime) -> News:
         """raw: the form, or the query of a GET, of an order or of a refund. There is no time in it."""
