@@ -27,6 +27,7 @@ PARTS = {
     "recalls": "recall of a lot of 10,000 cards with 6,000 sold",
     "levels": "levels kept by the stream, and their recount of 30,000 cards",
     "supplier_sync": "sync of a supplier's list of 10,000 products",
+    "purchasing": "of whom to buy, the change to the next supplier, and a bought order",
     "lag": "paid notification to readable card, on the deployed local cloud",
     "cost": "what it costs on AWS",
 }

@@ -29,8 +29,12 @@ KINDS = {
     "lot": "lot",
     "money": "money received",
     "pay": "payment attempt",
+    "name": "supplier's number of an attempt",
+    "pulse": "breaker",
     "ref": "client reference",
     "sku": "SKU",
+    "slot": "supplier's slot",
+    "task": "task",
     "vel": "velocity counter",
     "view": "reveal event",
 }
@@ -177,8 +181,12 @@ def names(items: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _kind(item: Mapping[str, Any]) -> str:
+    if "part" in item and item["part"]["S"][:2].isdecimal():
+        return "attempt to buy"
+    if "product" in item:
+        return "offer"
     name = next(name for name in ("part", "view_id", "card_id", "entry_id", "id", "counter", "lot_id") if name in item)
-    return KINDS[item[name]["S"].split("#")[0].split("_")[0]]
+    return KINDS.get(item[name]["S"].split("#")[0].split("_")[0], "other")
 
 
 def _units(amount: int, unit: int) -> int:
