@@ -26,7 +26,7 @@ from shared.orders.notices import Notice
 from shared.orders.records import Line, Order
 from shared.orders.status import LineState
 from shared.staff import records as staff
-from shared.steps import purchase_received, purchase_settling, supply
+from shared.steps import purchase_received, purchase_reversed, purchase_settling, supply
 from shared.steps.relay import PURCHASES
 from shared.suppliers import accounts, attempts, balances, prices, pulses, purchases, registry
 from shared.suppliers.accounts import Head
@@ -103,6 +103,9 @@ def _advance(at: _Work, hint: str, now: datetime) -> _Wait:
     for late in known:
         if late.now_state is AttemptState.FAILED and late.sent_at and (_is_due(late, now) or hint == str(late.attempt)):
             _look_back(at, late, now)
+    for done in known:
+        if hint == str(done.attempt) and done.now_state in purchase_reversed.CAME:
+            _ask_back(at, done, now)
     open_ = next((one for one in known if one.now_state in attempts.OPEN), None)
     if open_ is None:
         return _begin(at, known, now) if at.buying else None
@@ -378,11 +381,10 @@ def _look_back(at: _Work, attempt: Attempt, now: datetime) -> None:
     """An attempt that was given up may have been delivered after all: what came is ours."""
     with suppress(UnknownSupplier, Lost):
         supplier = registry.supplier(str(attempt.supplier))
-        answer = Answer(Outcome.UNKNOWN)
-        if attempts.may_ask(supplier.traits, str(attempt.upstream_no or "")) and (
-            attempt.upstream_no or supplier.traits.asks_by_ours
-        ):
-            answer = supplier.ask(str(attempt.number), str(attempt.upstream_no or ""), now)
+        if not (attempt.upstream_no or supplier.traits.asks_by_ours):  # to send it again might buy
+            purchases.rest(attempt, None)
+            return
+        answer = supplier.ask(str(attempt.number), str(attempt.upstream_no or ""), clock.now())
         if answer.outcome is Outcome.DELIVERED:
             _take_in(at, attempt, answer, now)
             return
@@ -390,6 +392,19 @@ def _look_back(at: _Work, attempt: Attempt, now: datetime) -> None:
         if again and now - clock.parse(str(attempt.sent_at)) > attempts.ASK_FOR:
             again = None
         purchases.rest(attempt, again)
+
+
+def _ask_back(at: _Work, attempt: Attempt, now: datetime) -> None:
+    """The supplier spoke of what he has delivered: he may have taken it back."""
+    with suppress(UnknownSupplier, Lost):
+        supplier = registry.supplier(str(attempt.supplier))
+        if not (attempt.upstream_no or supplier.traits.asks_by_ours):
+            return
+        answer = supplier.ask(str(attempt.number), str(attempt.upstream_no or ""), clock.now())
+        if answer.outcome is Outcome.FAILED:
+            purchase_reversed.take_back(attempt, answer, now)
+        elif answer.reason is Reason.REVERSED:  # some of the money is back, or nobody can say how much
+            purchase_reversed.call_somebody(attempt, now)
 
 
 def _undecided(at: _Work, attempt: Attempt, now: datetime, kind: str = "") -> _Wait:

@@ -69,6 +69,7 @@ class Attempt(records.Record):
     duplicates = NumberAttribute(default=0)  # codes that somebody had before
     cost_e6 = NumberAttribute(default=0)
     proof = UnicodeAttribute(default="")
+    lot_id = UnicodeAttribute(null=True)  # that its cards lie in, beside others of the day
     asks = NumberAttribute(default=0)
     sends = NumberAttribute(default=0)
     absent_at = UnicodeAttribute(null=True)
@@ -219,7 +220,9 @@ def hint(attempt: Attempt, now: datetime) -> None:
 
 def rest(attempt: Attempt, again: datetime | None) -> None:
     """Of one that was given up: when to look back at it once more, or never; raises Lost."""
-    actions = [Attempt.due_at.set(clock.iso(again))] if again else [Attempt.due.remove(), Attempt.due_at.remove()]
+    actions = [Attempt.due.remove(), Attempt.due_at.remove()]
+    if again:  # what a person has given up is in no queue any more
+        actions = [Attempt.due.set(DUE), Attempt.due_at.set(clock.iso(again))]
     unmoved = (Attempt.version == attempt.version) & (Attempt.state == attempt.state)
     records.update(Attempt(attempt.order_id, attempt.part), actions, unmoved, "attempt")
 

@@ -90,13 +90,13 @@ _BY_OURS = {
     ("asks_by_ours", "yes"): {"trait.asks_by_ours": "true"},
     ("asks_by_ours", "no"): {"trait.asks_by_ours": "false"},
 }
+_SIGNED_PATH = {("callback_path", "of_the_url"): {"callback_path": "/webhooks/suppliers/{code}"}}
+_CIPHER = {("card_cipher", "aes"): {"card_cipher": "aes"}}
 KINDS = {
-    "dujiao": Kind("buy", ("order", "product"), _REPEAT, "qq"),
+    "dujiao": Kind("buy", ("order", "product"), {**_REPEAT, **_SIGNED_PATH}, "qq"),
     "kasushou": Kind("buy", ("order",), {**_REPEAT, **_BY_OURS}, "qq"),
     "acg": Kind("trade", ("query", "item")),
-    "fulu": Kind(
-        "buy", ("query", "goods"), {**_REPEAT, ("card_cipher", "aes"): {"card_cipher": "aes"}}, "charge_account"
-    ),
+    "fulu": Kind("buy", ("query", "goods"), {**_REPEAT, **_CIPHER}, "charge_account"),
     "kashangwl": Kind("buy", ("order",), {**_REPEAT, **_BY_OURS}, "qq"),
     "reloadly": Kind("buy", ("cards", "history", "status", "token"), _REPEAT),
 }
@@ -263,6 +263,8 @@ class Market:
         again = []
         while self.letters:
             path, headers, raw = self.letters.pop()
+            if self.chance.random() < 0.4:  # nobody acknowledges, so they come again until their suppliers are tired
+                continue
             if self.chance.random() < 0.2:
                 again.append((path, headers, raw))
             answer = self.mortal(lambda: self.shop.call("POST", path, raw.decode(), **headers), "callback")  # noqa: B023
@@ -305,7 +307,6 @@ class Market:
 
     def find_out(self, number: str) -> None:
         """He asks the supplier by telephone, who looks into his books."""
-        [order_id, line, nth] = attempts.named_by(number) or ("", "", 0)
         [head] = [one for one in self.attempts() if one["number"] == number]
         one = self.sellers[head["supplier"]]
         found = one.stand_in.ledger.orders(ours=number)
@@ -328,7 +329,7 @@ class Market:
 
     def happen(self) -> None:
         weights = {
-            self.order: 30, self.trouble: 8, self.speak_oddly: 3, self.go_down: 1, self.reprice: 3, self.lie: 3,
+            self.order: 30, self.trouble: 16, self.speak_oddly: 4, self.go_down: 1, self.reprice: 3, self.lie: 3,
             self.run_dry: 1, self.forge: 2, self.read: 4, self.wait: 12, self.pause: 1, self.stock: 1, self.decide: 2,
         }  # fmt: skip
         [act] = self.chance.choices(list(weights), list(weights.values()))
@@ -467,9 +468,10 @@ class Audit:
         known = set(self.market.crowd.codes)
         theirs: Counter[str] = Counter()
         for code, orders in self.orders.items():
+            number_alone = self.market.traits[code].get("card_parts") == "number"
             for order in orders:
                 if order.state not in GIVEN_BACK:
-                    theirs.update(card.password for card in order.cards)
+                    theirs.update(card.card_no if number_alone else card.password for card in order.cards)
         yield from (f"a code is {times} cards" for times in ours.values() if times > 1)
         for code in theirs.keys() - ours.keys():
             yield f"{code} was delivered to us, and is lost"
@@ -579,15 +581,14 @@ def open_market(
             chance = Random(seed)
             market = Market(crowd, watch, later, chance, {}, {})
             for place, kind in enumerate(KINDS):
-                known = STAND_INS[kind]().traits_known
-                traits, terms = drawn(kind, known, chance)
+                traits, terms = drawn(kind, STAND_INS[kind]().traits_known, chance)
                 skus = [*chance.sample(CARDS, 2), *([TOPUP] if KINDS[kind].topup else [])]
                 sold = {sku: goods(kind, number, sku, chance) for number, sku in enumerate(skus, 10 * place + 1)}
                 dollars = {"currency": "USD", "rate_e6": DOLLAR_E6} if kind == "reloadly" else {}
                 tier = chance.choice((Tier.A, Tier.A, Tier.B))
-                one = stack.enter_context(
-                    selling(tmp_path, f"{kind}{place}", kind, sold, tier, seed=100 * seed + place, **dollars, **terms)
-                )
+                code = f"{kind}{place}"
+                known = {name: text.format(code=code) for name, text in terms.items()} | dollars
+                one = stack.enter_context(selling(tmp_path, code, kind, sold, tier, seed=100 * seed + place, **known))
                 StandIn.behave(one.url, **traits)
                 if isinstance(one.stand_in, CalledBack):
                     CalledBack.call_back(one.url, f"{crowd.shop.inbox.url}/webhooks/suppliers/{one.code}")

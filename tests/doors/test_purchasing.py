@@ -15,10 +15,11 @@ from shared.inventory.states import CardState
 from shared.kernel import clock
 from shared.orders import records as orders
 from shared.staff import records as staff
-from shared.steps import purchasing, settlement
+from shared.steps import purchase_desk, purchasing, settlement
 from shared.suppliers import accounts, attempts, purchases
 from shared.suppliers.accounts import Standing
 from shared.suppliers.attempts import AttemptState
+from shared.suppliers.purchase_contract import SettleAttempt
 from shared.suppliers.purchases import Attempt
 from tests.hub import Selling, pump_until, selling
 from tests.shop import Placed, Shop
@@ -305,3 +306,38 @@ def test_an_attempt_remembers_what_was_said_without_the_codes(shop: Shop, cheap:
     assert attempt.said
     [code] = codes(shop, order)
     assert code not in str(Attempt.get(attempt.order_id, attempt.part).attribute_values)
+
+
+def settled(attempt: Attempt, outcome: str) -> None:
+    wanted = SettleAttempt(outcome=outcome, note="he says so")  # type: ignore[arg-type]
+    purchase_desk.settle(str(attempt.number), wanted, "ann", datetime.now(UTC))
+
+
+def test_what_a_person_has_given_up_is_asked_after_until_its_supplier_says_something(
+    shop: Shop, tmp_path: Path, dear: Selling
+) -> None:
+    with selling(tmp_path, "asked", "kasushou", {SKU: card("5", 90_000_000)}, seed=2) as asked:
+        asked.misbehave("buy", "silent")
+        order = paid(shop)
+        shop.pump()
+        asked.misbehave("order", "silent", times=1)
+        settled(purchases.of_order(order.order_id)[0], "failed")
+        pump_until(shop, order, "delivered")
+        assert [state for _, state, _ in tried(order)] == ["failed", "delivered"]
+
+        shop.deadlines(datetime.now(UTC) + attempts.LOOK_BACK + timedelta(minutes=1))
+        purchasing.work({"order_id": order.order_id, "line": "1"}, datetime.now(UTC) + timedelta(hours=2))
+        assert [state for _, state, _ in tried(order)] == ["late", "delivered"]
+
+
+def test_who_cannot_be_asked_is_not_waited_for_once_a_person_has_given_up(
+    shop: Shop, deaf: Selling, dear: Selling
+) -> None:
+    deaf.misbehave("trade", "before_silent")
+    order = paid(shop)
+    shop.pump()
+    settled(purchases.of_order(order.order_id)[0], "failed")
+    pump_until(shop, order, "delivered")
+
+    [given_up, _] = purchases.of_order(order.order_id)
+    assert (str(given_up.state), given_up.due_at) == ("failed", None)
