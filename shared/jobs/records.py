@@ -77,11 +77,20 @@ def insert(
     now: datetime,
     *,
     state: JobState = JobState.CREATED,
+    counts: Mapping[str, int] | None = None,
     **more: Any,
 ) -> Job:
-    """A new job, or Lost if its id is taken."""
+    """A new job, or Lost if its id is taken. counts: what was done of it before it was asked for."""
     job = Job(
-        job_id, HEAD, kind=kind, state=state, spec=dict(spec), counts={}, asked_by=by, asked_at=clock.iso(now), **more
+        job_id,
+        HEAD,
+        kind=kind,
+        state=state,
+        spec=dict(spec),
+        counts=dict(counts or {}),
+        asked_by=by,
+        asked_at=clock.iso(now),
+        **more,
     )
     if state in WORKED_ON:
         job.due, job.due_at, job.started_at = DUE, clock.iso(now + BEAT_WITHIN), clock.iso(now)

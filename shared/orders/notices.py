@@ -36,8 +36,8 @@ NOTICES: Mapping[Notice, Sentences] = MappingProxyType(
         ),
         Notice.WRONG_ACCOUNT: Sentences(
             "您填写的充值账号不存在或有误，未充值，款项将原路退回。请核对账号后重新下单。",
-            "The account you gave does not exist or is wrong. Nothing was topped up, and your money goes back the way it "
-            "came. Check the account and order again.",
+            "The account you gave does not exist or is wrong. Nothing was topped up, and your money goes back the way "
+            "it came. Check the account and order again.",
         ),
     }
 )

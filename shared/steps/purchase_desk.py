@@ -14,7 +14,7 @@ from shared.kernel.telemetry import logger
 from shared.kernel.vault import Secret
 from shared.orders import records as orders
 from shared.staff import records as staff
-from shared.steps import purchase_received
+from shared.steps import purchase_received, purchase_reversed
 from shared.steps.supply import MINOR_E6
 from shared.suppliers import attempts, purchases
 from shared.suppliers.attempts import AttemptState
@@ -61,6 +61,8 @@ def allow(number: str, wanted: AllowPrice, by: str, now: datetime) -> AttemptVie
 def settle(number: str, wanted: SettleAttempt, by: str, now: datetime) -> AttemptView:
     """What a person has bought by hand, or has found out from the supplier. Saying so again changes nothing."""
     attempt = _attempt(number)
+    if wanted.outcome == "reversed":
+        return _reversed(attempt, wanted, by, now)
     if attempt.now_state not in attempts.OUT:
         done = {"delivered": {AttemptState.DELIVERED, AttemptState.LATE}, "failed": {AttemptState.FAILED}}
         if attempt.now_state in done[wanted.outcome]:
@@ -80,6 +82,19 @@ def settle(number: str, wanted: SettleAttempt, by: str, now: datetime) -> Attemp
     )
     purchases.hint(attempt, now)
     return _view(_attempt(number))
+
+
+def _reversed(attempt: Attempt, wanted: SettleAttempt, by: str, now: datetime) -> AttemptView:
+    """The task stays open: what the buyer is to get is another decision."""
+    if attempt.now_state in purchase_reversed.CAME:
+        try:
+            purchase_reversed.take_back(attempt, Answer(Outcome.FAILED, Reason.REVERSED, said=wanted.note), now)
+        except Lost:
+            raise Busy from None
+        logger.info("attempt reversed", order_id=str(attempt.order_id), part=str(attempt.part), by=by)
+    elif attempt.now_state is not AttemptState.REVERSED:
+        raise AttemptOver(state=str(attempt.state))
+    return _view(_attempt(str(attempt.number)))
 
 
 def _delivered(attempt: Attempt, wanted: SettleAttempt, now: datetime) -> None:

@@ -115,6 +115,7 @@ def _store(
             cost_e6=sum(costs),
             upstream_no=answer.upstream_no or attempt.upstream_no,
             proof=answer.proof,
+            lot_id=str(next(iter(made.values())).card.lot_id) if made else None,
             said=purchases.told(attempt, "delivered", answer, now),
         )
         for place, n in enumerate(sorted(made)):

@@ -105,7 +105,7 @@ def _advance(at: _Work, hint: str, now: datetime) -> _Wait:
             _look_back(at, late, now)
     for done in known:
         if hint == str(done.attempt) and done.now_state in purchase_reversed.CAME:
-            _ask_back(at, done, now)
+            _ask_back(done, now)
     open_ = next((one for one in known if one.now_state in attempts.OPEN), None)
     if open_ is None:
         return _begin(at, known, now) if at.buying else None
@@ -394,7 +394,7 @@ def _look_back(at: _Work, attempt: Attempt, now: datetime) -> None:
         purchases.rest(attempt, again)
 
 
-def _ask_back(at: _Work, attempt: Attempt, now: datetime) -> None:
+def _ask_back(attempt: Attempt, now: datetime) -> None:
     """The supplier spoke of what he has delivered: he may have taken it back."""
     with suppress(UnknownSupplier, Lost):
         supplier = registry.supplier(str(attempt.supplier))

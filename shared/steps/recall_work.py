@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from random import Random
 from typing import NamedTuple
 
@@ -44,9 +45,18 @@ from shared.orders.status import OVER, READABLE
 from shared.payments import records as payments
 from shared.staff import records as staff
 from shared.steps import after_sales
-from shared.steps.recalls import PREFIX, elapsed_ms, lots_of
+from shared.steps.recalls import PREFIX, chosen, elapsed_ms, lots_of, mark, unsettled
 
-SEEN = ("card_id", "state", "sku", "lot_id", "cost_e6", "order_id", "recall_id")  # of a card: there may be 100,000
+SEEN = (
+    "card_id",
+    "state",
+    "sku",
+    "lot_id",
+    "cost_e6",
+    "order_id",
+    "recall_id",
+    "purchase_id",
+)  # of a card: there may be 100,000
 ENOUGH = timedelta(minutes=12)  # of a worker's quarter of an hour; then the next one goes on
 READ_AT_ONCE = 8  # index pages or batches: below the ten connections that a process keeps
 CARDS = LIMIT - 4  # in a transaction, beside the job, its entry in the books and what opens a task
@@ -116,9 +126,13 @@ class _Worker:
     def recall_id(self) -> str:
         return str(self.job.job_id)
 
+    @cached_property
+    def only(self) -> Mapping[str, str]:
+        return chosen(self.job.spec["target"])
+
     def run(self) -> None:
         found = sorted(lots_of(self.job.spec["target"]))
-        for lot_id in found:  # from here on no import adds to them, and no replacement is taken from them
+        for lot_id in () if self.only else found:  # from here on nothing adds to them, no replacement is of them
             lot_records.recall(lot_id, self.recall_id)
         lots = lot_records.known(found) if found else {}
         for phase, act in ((FREEZE, self._freeze), (SETTLE, self._settle)):
@@ -140,7 +154,7 @@ class _Worker:
         """Take every available card from the shelf, many in a transaction; whatever else there is comes later."""
         waiting: list[Card] = []
         for chunk in _cards_of(str(lot.lot_id)):
-            waiting += [card for card in chunk if card.state == CardState.AVAILABLE]
+            waiting += [card for card in chunk if card.state == CardState.AVAILABLE and self._is_meant(card)]
             while len(waiting) >= CARDS:
                 self._mark(lot, waiting[:CARDS], again=False)
                 del waiting[:CARDS]
@@ -152,11 +166,14 @@ class _Worker:
         """No card of the lot is left that could still be sold, and each sold one is on the list."""
         waiting: list[Card] = []
         for chunk in _cards_of(str(lot.lot_id)):
-            waiting += [card for card in chunk if _unsettled(card)]
+            waiting += [card for card in chunk if unsettled(card) and self._is_meant(card)]
             while len(waiting) >= CARDS // 2:  # a sold card is two actions
                 self._mark(lot, waiting[: CARDS // 2], again=True)
                 del waiting[: CARDS // 2]
         self._mark(lot, waiting, again=True)
+
+    def _is_meant(self, card: Card) -> bool:
+        return all(getattr(card, name) == value for name, value in self.only.items())
 
     def _mark(self, lot: Lot, found: Sequence[Card], *, again: bool) -> None:
         """Freeze, mark and claim; a card that moved meanwhile is read again, or left to a later phase."""
@@ -173,7 +190,7 @@ class _Worker:
                 moved = {name.removeprefix("owed ") for name in lost.refused}
                 left = [card for card in left if card.card_id not in moved]
                 if again and moved:
-                    left += [card for card in inventory.known(moved, SEEN) if _unsettled(card)]
+                    left += [card for card in inventory.known(moved, SEEN) if unsettled(card)]
                 if not moved:
                     time.sleep(AGAIN * _chance.random())  # a buyer's transaction was in the way
         if left:
@@ -186,14 +203,9 @@ class _Worker:
         now = self.ticking()
         with Transaction() as tx:
             for card in found:
-                card_id, state = str(card.card_id), CardState(card.state)
+                state = mark(tx, self.recall_id, card)
                 if state is CardState.AVAILABLE:
-                    inventory.freeze(tx, card_id, self.recall_id)
                     counts["freeze_ms"] = elapsed_ms(self.job, now)
-                else:
-                    inventory.mark_recalled(tx, card_id, self.recall_id, state)
-                if state is CardState.SOLD:
-                    making_good.owe(tx, self.recall_id, card_id, str(card.order_id), str(card.sku))
                 (sold if state is CardState.SOLD else stocked)[str(card.sku)].append(int(card.cost_e6))
                 name = {CardState.AVAILABLE: "frozen", CardState.HELD: "held", CardState.SOLD: "sold"}[state]
                 counts[name] = counts.get(name, 0) + 1
@@ -477,7 +489,3 @@ def _paid_back(order: Order) -> set[str]:
     """The cards of lines whose money has gone back in full while the order stood: nothing is owed for them."""
     left = order.left if order.head.refunded else {}
     return {str(card_id) for line in order.lines if left.get(line.number) == 0 for card_id in line.card_ids}
-
-
-def _unsettled(card: Card) -> bool:
-    return not card.recall_id and card.state in {CardState.AVAILABLE, CardState.HELD, CardState.SOLD}

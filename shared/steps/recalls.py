@@ -10,6 +10,9 @@ from contextlib import suppress
 from datetime import date, datetime
 
 from shared.inventory import lots as lot_records
+from shared.inventory import records as inventory
+from shared.inventory.records import Card
+from shared.inventory.states import CardState
 from shared.jobs import making_good
 from shared.jobs import records as jobs
 from shared.jobs.contract import AskRecall, RecalledCard, RecalledCards, RecallList, RecallView
@@ -19,8 +22,9 @@ from shared.jobs.states import JobKind, JobState
 from shared.kernel import clock
 from shared.kernel.errors import InvalidRequest, NotFound
 from shared.kernel.http import Amount
-from shared.kernel.records import Lost
+from shared.kernel.records import Lost, Transaction
 from shared.steps import trace
+from shared.suppliers import attempts, purchases
 
 PREFIX = "rcl"
 LISTED = 100  # recalls, or cards of one, in an answer
@@ -33,13 +37,24 @@ def ask(wanted: AskRecall, by: str, now: datetime) -> RecallView:
 
     One that was done runs once more, for what has arrived since. NotFound where there is nothing to recall.
     """
-    target = _target(wanted)
+    return start(_target(wanted), wanted.reason, by, now)
+
+
+def start(target: Mapping[str, str], reason: str, by: str, now: datetime) -> RecallView:
+    """The same for what is to be recalled in its one form; sold cards may be marked for it already."""
     if not lots_of(target):
         raise NotFound
-    recall_id = _recall_id(target)
+    recall_id = recall_id_of(target)
+    marked = making_good.page(recall_id, "", LISTED)
     try:
         jobs.insert(
-            recall_id, JobKind.RECALL, {"target": target, "reason": wanted.reason}, by, now, state=JobState.RUNNING
+            recall_id,
+            JobKind.RECALL,
+            {"target": dict(target), "reason": reason},
+            by,
+            now,
+            state=JobState.RUNNING,
+            counts={"sold": len(marked)} if marked else {},
         )
     except Lost:
         job = jobs.job_of(recall_id, PREFIX)
@@ -80,6 +95,43 @@ def cards(recall_id: str, after: str | None) -> RecalledCards:
     )
 
 
+def of_purchase(purchase_id: str) -> dict[str, str]:
+    """One purchase; of one that was bought for an order, in the lot where its cards lie beside others."""
+    named = attempts.named_by(purchase_id)
+    with suppress(NotFound):
+        if named and (lot_id := purchases.attempt_of(*named).lot_id):
+            return {"purchase_id": purchase_id, "within": str(lot_id)}
+    return {"purchase_id": purchase_id}
+
+
+def of_day(supplier: str, sku: str, day: date) -> dict[str, str]:
+    """All that a supplier delivered of a SKU on a business day."""
+    return {"supplier": supplier, "sku": sku, "from": day.isoformat(), "to": day.isoformat()}
+
+
+def chosen(target: Mapping[str, str]) -> dict[str, str]:
+    """Which cards of its lots a target means, by what stands on them; all of them where it says nothing."""
+    if "within" in target:
+        return {"purchase_id": target["purchase_id"]}
+    return {"sku": target["sku"]} if "sku" in target else {}
+
+
+def mark(tx: Transaction, recall_id: str, card: Card) -> CardState:
+    """Take a card out of what may be sold, and put a sold one on the list; its state until now. No other may come."""
+    card_id, state = str(card.card_id), CardState(card.state)
+    if state is CardState.AVAILABLE:
+        inventory.freeze(tx, card_id, recall_id)
+    else:
+        inventory.mark_recalled(tx, card_id, recall_id, state)
+    if state is CardState.SOLD:
+        making_good.owe(tx, recall_id, card_id, str(card.order_id), str(card.sku))
+    return state
+
+
+def unsettled(card: Card) -> bool:
+    return not card.recall_id and card.state in {CardState.AVAILABLE, CardState.HELD, CardState.SOLD}
+
+
 def _target(wanted: AskRecall) -> dict[str, str]:
     """What is to be recalled, in its one form; days are business days, in Shanghai, and both belong to the period."""
     period = (wanted.supplier, wanted.from_, wanted.to)
@@ -89,7 +141,7 @@ def _target(wanted: AskRecall) -> dict[str, str]:
     if wanted.lot_id is not None:
         return {"lot_id": wanted.lot_id}
     if wanted.purchase_id is not None:
-        return {"purchase_id": wanted.purchase_id}
+        return of_purchase(wanted.purchase_id)
     if wanted.supplier is None or wanted.from_ is None or wanted.to is None or wanted.from_ > wanted.to:
         raise InvalidRequest(fields=[{"field": "from", "reason": "supplier_and_period"}])
     return {"supplier": wanted.supplier, "from": wanted.from_.isoformat(), "to": wanted.to.isoformat()}
@@ -98,13 +150,15 @@ def _target(wanted: AskRecall) -> dict[str, str]:
 def lots_of(target: Mapping[str, str]) -> list[str]:
     if "lot_id" in target:
         return [str(lot_records.lot_of(target["lot_id"]).lot_id)]
+    if "within" in target:
+        return [target["within"]]
     if "purchase_id" in target:
         return lot_records.of_purchase(target["purchase_id"])
     period = trace.period(date.fromisoformat(target["from"]), date.fromisoformat(target["to"]))
     return lot_records.of_supplier(target["supplier"], *period)
 
 
-def _recall_id(target: Mapping[str, str]) -> str:
+def recall_id_of(target: Mapping[str, str]) -> str:
     """The same target has the same recall, whoever asks for it and how often."""
     digest = hashlib.sha256("\n".join(f"{name}={target[name]}" for name in sorted(target)).encode()).digest()
     letters = base64.b32hexencode(digest).decode().lower()[:26]

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from shared.kernel.errors import NotFound
 from shared.kernel.telemetry import count, logger
+from shared.steps import purchase_reversed
 from shared.suppliers import attempts, purchases, registry
 from shared.suppliers.errors import BadCallback
 from shared.suppliers.purchases import Attempt
@@ -26,6 +27,8 @@ def receive(code: str, headers: Mapping[str, str], raw: bytes, now: datetime) ->
     if attempt is None:
         logger.info("a callback about nothing of ours", supplier=code)
     else:
+        if news.taken_back and attempt.now_state in purchase_reversed.CAME:
+            purchase_reversed.call_somebody(attempt, now)
         purchases.hint(attempt, now)
         logger.info("called back", supplier=code, order_id=str(attempt.order_id), part=str(attempt.part))
     return supplier.ack(ok=True)

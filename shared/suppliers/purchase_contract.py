@@ -87,10 +87,10 @@ class SettleAttempt(Shape):
     """What a person has found out, or done, about an attempt.
 
     delivered: cards, or for a top-up how many pieces; cost_minor: what all of it cost. failed: he is sure that nothing
-    was bought, so that another supplier may be asked.
+    was bought, so that another supplier may be asked. reversed: what was delivered was taken back, and our money is.
     """
 
-    outcome: Literal["delivered", "failed"]
+    outcome: Literal["delivered", "failed", "reversed"]
     note: Note
     cards: Annotated[list[GoodsBrought], Field(max_length=30)] = Field(default_factory=list)
     pieces: Annotated[int, Field(ge=0, le=90)] = 0

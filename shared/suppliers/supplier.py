@@ -161,10 +161,14 @@ class Answer:
 
 
 class News(NamedTuple):
-    """A supplier says that something happened to an order: a reason to ask him, not more. One of the two is given."""
+    """A supplier says that something happened to an order: a reason to ask him, not more. One number is given.
+
+    taken_back: he says that the money is back of what he had delivered, which not every answer of his tells.
+    """
 
     number: str = ""
     upstream_no: str = ""
+    taken_back: bool = False
 
 
 class Ack(NamedTuple):

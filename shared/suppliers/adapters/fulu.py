@@ -144,7 +144,8 @@ class Fulu:
             sign = fields.pop("sign")
             if len(pairs) != len(fields) + 1 or not self._is_his(signing.php_json(fields), sign):
                 raise ValueError
-            return News(number=wire.text(fields["customer_order_no"]))
+            # The refund's is the only word of it where the order goes on to be called a success.
+            return News(wire.text(fields["customer_order_no"]), taken_back=fields.get("refund_status") == "success")
         except (ValueError, KeyError):
             raise BadCallback from None
 
