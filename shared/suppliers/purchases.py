@@ -220,9 +220,9 @@ def hint(attempt: Attempt, now: datetime) -> None:
 
 def rest(attempt: Attempt, again: datetime | None) -> None:
     """Of one that was given up: when to look back at it once more, or never; raises Lost."""
-    actions = [Attempt.due.remove(), Attempt.due_at.remove()]
-    if again:  # what a person has given up is in no queue any more
-        actions = [Attempt.due.set(DUE), Attempt.due_at.set(clock.iso(again))]
+    # What a person has given up is in no queue any more.
+    wait = [Attempt.due.set(DUE), Attempt.due_at.set(clock.iso(again))] if again else []
+    actions = wait or [Attempt.due.remove(), Attempt.due_at.remove()]
     unmoved = (Attempt.version == attempt.version) & (Attempt.state == attempt.state)
     records.update(Attempt(attempt.order_id, attempt.part), actions, unmoved, "attempt")
 
