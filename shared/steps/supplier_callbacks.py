@@ -22,7 +22,7 @@ def receive(code: str, headers: Mapping[str, str], raw: bytes, now: datetime) ->
     except BadCallback:
         count("BadCallback")
         logger.warning("a callback failed verification", supplier=code)
-        return supplier.ack(ok=False)
+        return supplier.ack(False)
     attempt = _meant(code, news)
     if attempt is None:
         logger.info("a callback about nothing of ours", supplier=code)
@@ -31,7 +31,7 @@ def receive(code: str, headers: Mapping[str, str], raw: bytes, now: datetime) ->
             purchase_reversed.call_somebody(attempt, now)
         purchases.hint(attempt, now)
         logger.info("called back", supplier=code, order_id=str(attempt.order_id), part=str(attempt.part))
-    return supplier.ack(ok=True)
+    return supplier.ack(True)
 
 
 def _meant(code: str, news: News) -> Attempt | None:
