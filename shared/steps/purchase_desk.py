@@ -6,6 +6,9 @@ from contextlib import suppress
 from datetime import date, datetime
 
 from shared.catalog import records as catalog
+from shared.inventory import lots
+from shared.jobs.contract import RecallView
+from shared.kernel import clock
 from shared.kernel.errors import Busy, InvalidRequest, NotFound
 from shared.kernel.http import Amount
 from shared.kernel.money import minor_from_e6
@@ -14,9 +17,9 @@ from shared.kernel.telemetry import logger
 from shared.kernel.vault import Secret
 from shared.orders import records as orders
 from shared.staff import records as staff
-from shared.steps import purchase_received, purchase_reversed
+from shared.steps import purchase_received, purchase_reversed, recalls, supplier_scores
 from shared.steps.supply import MINOR_E6
-from shared.suppliers import attempts, purchases
+from shared.suppliers import attempts, purchases, voids
 from shared.suppliers.attempts import AttemptState
 from shared.suppliers.errors import AttemptOver
 from shared.suppliers.purchase_contract import (
@@ -27,6 +30,7 @@ from shared.suppliers.purchase_contract import (
     LeftOutView,
     SaidView,
     SettleAttempt,
+    VoidPurchase,
 )
 from shared.suppliers.purchases import Attempt
 from shared.suppliers.supplier import Answer, Delivers, Goods, Outcome, Reason
@@ -63,25 +67,52 @@ def settle(number: str, wanted: SettleAttempt, by: str, now: datetime) -> Attemp
     attempt = _attempt(number)
     if wanted.outcome == "reversed":
         return _reversed(attempt, wanted, by, now)
-    if attempt.now_state not in attempts.OUT:
-        done = {"delivered": {AttemptState.DELIVERED, AttemptState.LATE}, "failed": {AttemptState.FAILED}}
-        if attempt.now_state in done[wanted.outcome]:
-            return _view(attempt)
+    done = {"delivered": {AttemptState.DELIVERED, AttemptState.LATE}, "failed": {AttemptState.FAILED}}
+    if attempt.now_state in attempts.OUT:
+        try:
+            if wanted.outcome == "failed":
+                purchases.move_alone(attempt, AttemptState.FAILED, now, None, reason=Reason.OTHER)
+            else:
+                _delivered(attempt, wanted, now)
+        except Lost:
+            raise Busy from None
+        logger.info(
+            "attempt settled", order_id=str(attempt.order_id), part=str(attempt.part), outcome=wanted.outcome, by=by
+        )
+    elif attempt.now_state not in done[wanted.outcome]:
         raise AttemptOver(state=str(attempt.state))
-    try:
-        if wanted.outcome == "failed":
-            purchases.move_alone(attempt, AttemptState.FAILED, now, None, reason=Reason.OTHER)
-        else:
-            _delivered(attempt, wanted, now)
-    except Lost:
-        raise Busy from None
+    # Also where it is so already: whoever said it first may have died here, or the supplier was quicker.
     for kind in ("purchase_unknown", "buy_by_hand", "purchase_altered"):
         staff.end_if_open(kind, number, by, wanted.note, now)
-    logger.info(
-        "attempt settled", order_id=str(attempt.order_id), part=str(attempt.part), outcome=wanted.outcome, by=by
-    )
     purchases.hint(attempt, now)
     return _view(_attempt(number))
+
+
+def void(number: str, wanted: VoidPurchase, by: str, now: datetime) -> RecallView:
+    """Recall what a purchase brought, and hold it against its supplier. Saying so again changes nothing.
+
+    NotFound where it brought no cards. An issuer's word needs no statistics: nothing more of the kind is bought of the
+    supplier until a person has looked.
+    """
+    attempt = _attempt(number)
+    supplier, sku, day = str(attempt.supplier), str(attempt.sku), None
+    target = recalls.of_purchase(number)
+    if wanted.whole_day and attempt.lot_id:
+        received = clock.parse(str(lots.lot_of(str(attempt.lot_id)).received_at))
+        day = clock.shanghai_day(received).isoformat()
+        target = recalls.of_day(supplier, sku, clock.shanghai_day(received))
+    recall = recalls.start(target, wanted.note, by, now)
+    source, notice_id = voids.Source(wanted.source), f"{sku}#{day}" if day else number
+    cards = int(attempt.delivered)
+    new = voids.note(supplier, notice_id, source, sku, number, cards, day, recall.recall_id, wanted.note, by, now)
+    if found := catalog.skus([sku]).get(sku):
+        if source is voids.Source.ISSUER:
+            supplier_scores.issuer_told(supplier, found.category, now)
+        elif new and attempt.now_state is not AttemptState.REVERSED:  # of which the score knows by itself
+            supplier_scores.went_bad(supplier, found.category, cards, now)
+    staff.end_if_open(purchase_reversed.TASK, number, by, wanted.note, now)
+    logger.info("a purchase was called void", supplier=supplier, number=number, source=source, by=by)
+    return recall
 
 
 def _reversed(attempt: Attempt, wanted: SettleAttempt, by: str, now: datetime) -> AttemptView:

@@ -341,3 +341,18 @@ def test_who_cannot_be_asked_is_not_waited_for_once_a_person_has_given_up(
 
     [given_up, _] = purchases.of_order(order.order_id)
     assert (str(given_up.state), given_up.due_at) == ("failed", None)
+
+
+def test_saying_again_what_was_settled_ends_the_task_that_a_death_left_open(
+    shop: Shop, deaf: Selling, dear: Selling
+) -> None:
+    deaf.misbehave("trade", "before_silent")
+    order = paid(shop)
+    shop.pump()
+    [attempt] = purchases.of_order(order.order_id)
+    purchases.move_alone(attempt, AttemptState.FAILED, datetime.now(UTC), None)  # and here somebody died
+    assert open_tasks() == ["purchase_unknown"]
+
+    settled(attempt, "failed")
+    assert open_tasks() == []
+    pump_until(shop, order, "delivered")
