@@ -1,12 +1,20 @@
 """HTTP: the operators' API of what is bought for orders: each attempt with its messages, and what a person decides."""
 
+from shared.jobs.contract import RecallView
 from shared.kernel import clock
 from shared.kernel.errors import Busy, InvalidRequest, NotFound
 from shared.kernel.http import Caller, answers, door, entry
 from shared.staff.permissions import may
 from shared.steps import purchase_desk
 from shared.suppliers.errors import AttemptOver
-from shared.suppliers.purchase_contract import AllowPrice, AttemptList, AttemptView, PurchaseQuery, SettleAttempt
+from shared.suppliers.purchase_contract import (
+    AllowPrice,
+    AttemptList,
+    AttemptView,
+    PurchaseQuery,
+    SettleAttempt,
+    VoidPurchase,
+)
 
 app = door("purchase_desk")
 
@@ -40,6 +48,13 @@ def allow_price(number: str, body: AllowPrice, caller: Caller) -> AttemptView:
 def settle_attempt(number: str, body: SettleAttempt, caller: Caller) -> AttemptView:
     """Say what a person has bought by hand, or has found out about an attempt."""
     return purchase_desk.settle(number, body, caller.name, clock.now())
+
+
+@app.route("/console/purchases/{number}/void", methods=["POST"])
+@answers(RecallView, status=201, takes=VoidPurchase, permission=may("cards.recall"), refusals=(NotFound, Busy))
+def void_purchase(number: str, body: VoidPurchase, caller: Caller) -> RecallView:
+    """Recall what a purchase brought, or all of that SKU from its supplier that day, because it is said to be void."""
+    return purchase_desk.void(number, body, caller.name, clock.now())
 
 
 handler = entry(app)

@@ -37,7 +37,7 @@ def take_back(attempt: Attempt, answer: Answer, now: datetime) -> None:
 
     attempt: one that came, see CAME.
     """
-    head = orders.head_of(str(attempt.order_id))
+    head = orders.outline_of(str(attempt.order_id)).head
     cards = _cards(attempt) if attempt.lot_id else []
     legs = _claim(attempt, cards)
     call_somebody(attempt, now)  # first: were it written down and nobody told, nobody ever would be
@@ -83,4 +83,4 @@ def _cards(attempt: Attempt) -> list[Card]:
 
 
 def _recall_id(attempt: Attempt) -> str:
-    return recalls.recall_id_of(recalls.of_purchase(str(attempt.number)))
+    return recalls.recall_id_of(recalls.within(str(attempt.lot_id), str(attempt.number)))

@@ -100,8 +100,12 @@ def of_purchase(purchase_id: str) -> dict[str, str]:
     named = attempts.named_by(purchase_id)
     with suppress(NotFound):
         if named and (lot_id := purchases.attempt_of(*named).lot_id):
-            return {"purchase_id": purchase_id, "within": str(lot_id)}
+            return within(str(lot_id), purchase_id)
     return {"purchase_id": purchase_id}
+
+
+def within(lot_id: str, purchase_id: str) -> dict[str, str]:
+    return {"purchase_id": purchase_id, "within": lot_id}
 
 
 def of_day(supplier: str, sku: str, day: date) -> dict[str, str]:

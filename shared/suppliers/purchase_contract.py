@@ -98,5 +98,14 @@ class SettleAttempt(Shape):
     proof: Annotated[str, Field(max_length=200)] = ""
 
 
+class VoidPurchase(Shape):
+    """What somebody says to be void: the cards of one purchase or, with `whole_day`, all that its supplier delivered of
+    its SKU on that business day. source: who says so; `note`: his words."""
+
+    source: Literal["issuer", "supplier"]
+    note: Note
+    whole_day: bool = False
+
+
 class PurchaseQuery(Shape):
     order_id: Annotated[str, Field(min_length=1, max_length=64)]
