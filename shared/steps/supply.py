@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from shared.catalog.sku import Sku
@@ -31,8 +31,11 @@ class Market:
     heads: Mapping[str, Head]
 
 
-def look(sku: Sku, wanted: Wanted, now: datetime) -> Market:
-    """Compare the offers that a person has said to be this SKU."""
+def look(sku: Sku, wanted: Wanted, now: datetime, *, by_hand: bool = False) -> Market:
+    """Compare the offers that a person has said to be this SKU.
+
+    by_hand: a person buys, who can take what a supplier sells at least, however many that are.
+    """
     found = offers.of_sku(sku.sku)
     heads = accounts.heads(str(offer.supplier) for offer in found)
     doing = pulses.of(sku.sku, heads, now)
@@ -41,14 +44,28 @@ def look(sku: Sku, wanted: Wanted, now: datetime) -> Market:
         for offer in found
         if (head := heads.get(str(offer.supplier)))
     }
-    doubtful = prices.doubtful({_key(one): landed[_key(one)] for one in found if _key(one) in landed and one.on_sale})
     whole = sum(one.pieces_e3 for one in doing.values())
     candidates = [
-        _candidate(sku, offer, heads[str(offer.supplier)], doing.get(str(offer.supplier)), landed, whole, doubtful, now)
+        _candidate(sku, offer, heads[str(offer.supplier)], doing.get(str(offer.supplier)), landed, whole, now)
         for offer in found
         if str(offer.supplier) in heads
     ]
+    # Who is not admitted, or was not heard of for long, is no measure of what is usual.
+    priced = {(one.supplier, one.product): one for one in candidates if one.on_sale and one.fresh}
+    doubtful = prices.doubtful(
+        {key: one.landed_e6 for key, one in priced.items()},
+        {key: one.landed_e6 for key, one in priced.items() if one.admitted},
+    )
+    candidates = [replace(one, doubtful=(one.supplier, one.product) in doubtful) for one in candidates]
+    if by_hand:
+        candidates = [replace(one, at_once=max(one.at_once, one.least)) for one in candidates]
     return Market(routing.decide(candidates, wanted), {_key(offer): offer for offer in found}, heads)
+
+
+def tier_in(sku: Sku, head: Head) -> str:
+    """How far a supplier is trusted in the SKU's family; a newcomer to it as in the family in which he is worst."""
+    known = head.trust_in(sku.category)
+    return str(known.tier if known else head.tier)
 
 
 def can_buy(sku: Sku, quantity: int, most_e6: int, now: datetime) -> bool:
@@ -68,7 +85,6 @@ def _candidate(
     doing: Doing | None,
     landed: Mapping[tuple[str, str], int],
     whole_e3: int,
-    doubtful: set[tuple[str, str]],
     now: datetime,
 ) -> Candidate:
     fields = {field.name for field in sku.account_fields}
@@ -91,10 +107,9 @@ def _candidate(
         fillable=topup == bool(fields)
         and all(wish["name"] in fills for wish in offer.fields or ())
         and set(fills.values()) <= fields,
-        doubtful=_key(offer) in doubtful,
         balance_e6=None if balance is None else prices.landed_e6(balance, int(head.rate_e6)),
         gate=breaker.gate(doing.pulse, now) if doing else breaker.Gate.OPEN,
-        tier=str(known.tier if known else head.tier),
+        tier=tier_in(sku, head),
         chance=known.chance if known else CHANCES[str(head.tier)],
         seconds=known.seconds if known else SECONDS,
         share=doing.pieces_e3 / whole_e3 if doing and whole_e3 >= SHARED_FROM else 0.0,

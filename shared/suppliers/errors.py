@@ -111,3 +111,11 @@ class AttemptOver(Refusal):
     code, status = "attempt_over", 409
     zh = "这次采购已经结束（{state}），不能再改。"
     en = "This attempt to buy is over ({state}) and cannot be changed any more."
+
+
+class NobodySells(Refusal):
+    """facts: sku."""
+
+    code, status = "nobody_sells", 409
+    zh = "目前没有可以为库存采购“{sku}”的供应商（或数量不符合起订量、库存）。"
+    en = "No supplier can be asked for so many of {sku} for stock at the moment."
