@@ -115,9 +115,13 @@ class Shop:
         watch(view)
         return dict(view)
 
-    def place(self, sku: str, quantity: int = 1, method: str = "sandbox") -> dict[str, Any]:
+    def place(
+        self, sku: str, quantity: int = 1, method: str = "sandbox", account: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """account: of a top-up, what it is for, by the names of the SKU's fields."""
+        line = {"sku": sku, "quantity": quantity}
         wanted = {
-            "lines": [{"sku": sku, "quantity": quantity}],
+            "lines": [{**line, "account": dict(account)} if account else line],
             "contact": {"email": f"{uuid.uuid4().hex[:12]}@example.com"},
             "payment_method": method,
             "client_ref": uuid.uuid4().hex,

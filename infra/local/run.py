@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from infra.local import client, cloud
+from infra.local import client, cloud, supply
 from infra.local.background import Background, Failed, answers, wait_until
 from infra.local.cloud import LocalCloud
 from infra.local.commands import imports, orders
@@ -44,6 +44,12 @@ class Run:
     def providers(self) -> list[Background]:
         """Stand-ins of real payment providers, which pretend to take money."""
         return [_stand_in(self, kind, self.sandbox_port + n) for n, kind in enumerate(MERCHANTS, 1)]
+
+    @property
+    def suppliers(self) -> list[Background]:
+        """Stand-ins of suppliers, which pretend to sell."""
+        first = self.sandbox_port + 1 + len(MERCHANTS)
+        return [_supplier(self, one, first + n) for n, one in enumerate(supply.SUPPLIERS)]
 
     def watch(self, view: dict[str, Any]) -> None:
         self.doing = imports.progress(view)
@@ -135,6 +141,17 @@ def import_samples(run: Run) -> str:
     return f"{skus} SKUs, {total} new cards at up to {speed} a second" if total else f"{skus} SKUs, all cards are in"
 
 
+def let_suppliers_in(run: Run) -> str:
+    owner, operator = (client.operator(run.cloud, run.outputs, who) for who in ("owner", "operator"))
+    for one, stand_in in zip(supply.SUPPLIERS, run.suppliers, strict=True):
+        run.doing = one.code
+        stand_in.start()
+        given = json.loads((run.cloud.state_dir / f"{one.code}.sqlite.supplier.json").read_text())
+        supply.let_in(one, f"http://127.0.0.1:{stand_in.port}", given, owner, operator)
+    skus = sorted({sku for one in supply.SUPPLIERS for sku in one.sells})
+    return f"{', '.join(one.code for one in supply.SUPPLIERS)} sell {', '.join(skus)}"
+
+
 def sell_a_card(run: Run) -> str:
     sold = client.Shop(run.outputs["api_url"]).sell_one(FIRST_SOLD)
     return f"{sold['sku']} for {client.money(sold['total'])}, code {codes.mask(sold['code'])}"
@@ -156,6 +173,7 @@ STEPS: list[tuple[str, Step]] = [
     ("sandbox payments", start_sandbox),
     ("WeChat Pay and Alipay stand-ins", start_providers),
     ("sample catalogue and cards", import_samples),
+    ("supplier stand-ins", let_suppliers_in),
     ("sell a card", sell_a_card),
     ("today's statement", state_the_day),
 ]
@@ -179,6 +197,8 @@ def start() -> None:
         print(f"  {login['role']:<9} {login['username']:<22} {login['password']}")
     print(f"\n  To buy a card yourself, say: .venv/bin/python -m infra.local.shop buy {FIRST_SOLD}")
     print("  and to pay it through a WeChat or Alipay stand-in, add: --pay wechat_native, or --pay alipay_qr")
+    print("  What is bought from a supplier stand-in when somebody orders it: buy V013,")
+    print("  or a top-up: buy M014 --account phone=13800138000; then look with: purchases ORDER")
     print("  All that an operator can do: .venv/bin/python -m infra.local.shop --help")
     print("  All this is in .local/outputs.json. `make stop` keeps the state, `make reset` forgets it.")
 
@@ -235,8 +255,23 @@ def _stand_in(run: Run, kind: str, port: int) -> Background:
     )
 
 
+def _supplier(run: Run, one: supply.Local, port: int) -> Background:
+    state = run.cloud.state_dir / f"{one.code}.sqlite"
+    script = cloud.ROOT / "infra" / "local" / "supplier_shop.py"
+    return Background(
+        name=one.code,
+        command=[
+            *(sys.executable, str(script), "--kind", one.kind, "--seed", str(one.seed)),
+            *("--port", str(port), "--state", str(state)),
+        ],
+        folder=run.cloud.state_dir,
+        port=port,
+        health_url=f"http://127.0.0.1:{port}/health",
+    )
+
+
 def _stop_providers(run: Run) -> None:
-    for provider in (_sandbox(run), *run.providers):
+    for provider in (_sandbox(run), *run.providers, *run.suppliers):
         provider.stop()
 
 

@@ -11,7 +11,18 @@ from infra.local import cloud
 from infra.local.background import Failed
 from infra.local.client import Shop, operator
 from infra.local.cloud import LocalCloud
-from infra.local.commands import imports, merchants, orders, stock, suppliers, trace, vault, waiting
+from infra.local.commands import (
+    imports,
+    merchants,
+    offers,
+    orders,
+    purchases,
+    stock,
+    suppliers,
+    trace,
+    vault,
+    waiting,
+)
 from infra.local.commands.terminal import Act
 from infra.local.logins import ROLES, add_login
 
@@ -23,6 +34,8 @@ GROUPS = [
     ("orders and results", orders),
     ("how money comes in", merchants),
     ("who sells to us", suppliers),
+    ("what they sell, and which SKU it is", offers),
+    ("what is bought of them for orders", purchases),
     ("what waits for a person", waiting),
     ("codes and keys", vault),
 ]

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -18,9 +18,13 @@ import pytest
 import pyzipper
 
 from infra.local import shop as commands
+from infra.local import supply
 from infra.local.background import wait_until
 from infra.local.client import Shop as Desk
+from infra.local.sandbox import SandboxProvider
+from infra.local.supplier_shop import KINDS as STAND_INS
 from infra.local.suppliers.acg import Acg
+from infra.local.suppliers.common import Product, Supplier
 from infra.local.wechat import WeChatPay
 from shared.kernel import aws, clock
 from shared.orders import records as orders
@@ -457,3 +461,147 @@ def said_after(terminal: Terminal, *words: str) -> str:
     """What the dossier says after a command."""
     terminal(*words)
     return terminal("dossier", words[1])
+
+
+@pytest.fixture
+def supplied(terminal: Terminal, tmp_path: Path) -> Iterator[dict[str, Supplier]]:
+    """The stand-ins of the local shop, let in as `make run` lets them in."""
+    owner, operator = terminal.sign_in("owner"), terminal.sign_in("operator")
+    with ExitStack() as running:
+        found = {}
+        for one in supply.SUPPLIERS:
+            make = STAND_INS[one.kind]()
+            stand_in = running.enter_context(make(tmp_path / f"{one.code}.sqlite", seed=one.seed))
+            for _ in range(2):  # again: nothing is done twice
+                supply.let_in(one, stand_in.url, {"terms": stand_in.terms, "keys": stand_in.keys}, owner, operator)
+            found[one.code] = stand_in
+        yield found
+
+
+def bought_for(terminal: Terminal, sku: str, status: str = "delivered", **account: str) -> str:
+    """An order of what own stock has not, paid, once it has this status."""
+    placed = terminal.sign_in("").place(sku, account=account)
+    SandboxProvider.pay(placed["payment"]["redirect_url"])
+    order = f"/orders/{placed['order_id']}"
+
+    def there() -> bool:
+        terminal.shop.pump()
+        return bool(terminal.sign_in(placed["access_token"]).call("GET", order)["status"] == status)
+
+    wait_until(there, seconds=30, what=f"the order was {status}")
+    return str(placed["order_id"])
+
+
+def test_what_is_not_in_stock_is_bought_from_the_cheaper_of_the_local_suppliers(
+    terminal: Terminal, supplied: dict[str, Supplier]
+) -> None:
+    listed = terminal("suppliers")
+    assert re.search(r"haoka +dujiao +好卡 +approved .* yes", listed), listed
+    papers = terminal("dossier", "haoka")
+    assert papers.count(" authorisation ") == 2  # one for each brand, though he was let in twice
+    compared = terminal("offers", "V013")
+    assert re.search(r"haoka +1001-1 芒果TV会员 月卡 +¥13.60 +500 +\w +yes\n +suka .*¥13.90 .* yes", compared), compared
+
+    order = bought_for(terminal, "V013")
+    said = terminal("purchases", order)
+    number = said.split()[0]
+    assert "of haoka (1001-1), at most ¥17.90 each" in said
+    assert "delivered: delivered; 1 came for ¥13.60" in said
+    assert re.search(r"could sell: haoka .*\n +could sell: suka", said), said
+    assert "place: " in said
+    [sold] = Supplier.orders(supplied["haoka"].url, number)
+    assert sold["cards"][0]["password"] not in said
+
+    order = bought_for(terminal, "M014", phone="13800138000")
+    assert "of suka" in terminal("purchases", order)
+    shown = terminal("order", order)
+    assert re.search(r"1 of 1 arrived at phone 13\*+00", shown), shown
+
+
+def test_offers_are_read_said_to_be_a_sku_and_put_in_order(terminal: Terminal, supplied: dict[str, Supplier]) -> None:
+    Supplier.put_products(supplied["haoka"].url, [Product("9", "QQ音乐 绿钻豪华版 月卡", 11_900_000, stock=5)])
+    assert "haoka sells 3 products: 1 new" in terminal("sync-supplier", "haoka")
+    listed = terminal("supplier-offers", "haoka", "--unmapped")
+    assert re.search(r"1009-9 +QQ音乐 绿钻豪华版 月卡 +cards +¥11.90 +5 +perhaps M016", listed), listed
+    assert "haoka:1009-9 is M016" in terminal("map-offer", "haoka", "1009-9", "M016")
+    assert "no: he is not let in for this brand" in terminal("offers", "M016")
+    assert "nothing" in terminal("supplier-offers", "haoka", "--unmapped")
+    assert "is no SKU of ours" in terminal("unmap-offer", "haoka", "1009-9", "M016")
+    assert "nobody sells it to us" in terminal("offers", "M016")
+
+    [suka] = [one for one in terminal("offers", "V013").splitlines() if "suka" in one]
+    first = terminal("offers-first", "V013", f"suka:{suka.split()[1]}")
+    assert re.search(r"\n +1 +suka .*\n +haoka", first), first
+    assert not re.search(r"\n +1 +suka", terminal("offers-first", "V013"))
+
+    terminal("unmap-offer", "suka", next(iter(topup(terminal, "suka"))), "M014")
+    assert "is M014" in terminal("map-offer", "suka", next(iter(topup(terminal, "suka"))), "M014")
+    assert re.search(r"suka .* yes", terminal("offers", "M014"))  # with the fields that were suggested
+
+
+def topup(terminal: Terminal, supplier: str) -> Iterator[str]:
+    """His own number of his top-up."""
+    return (line.split()[0] for line in terminal("supplier-offers", supplier).splitlines() if " topup " in line)
+
+
+def test_a_price_list_says_what_a_person_can_buy_and_he_says_what_he_has_bought(terminal: Terminal) -> None:
+    company = "杭州好卡科技有限公司"
+    given = {"code": "list", "kind": "pricelist", "name": "一级代理", "company": company}
+    Path("list.json").write_text(json.dumps(given))
+    terminal("supplier", "list.json")
+    Path("scan.pdf").write_bytes(b"%PDF-1.7")
+    for paper in ("licence", "tax", "bank", "contract", "authorisation"):
+        brand = ("--brand", "芒果TV", "--by", "芒果TV", "--owner") if paper == "authorisation" else ()
+        came = terminal("supplier-document", "list", paper, "scan.pdf", "--to", company, *brand)
+        terminal("accept-document", "list", came.split()[0])
+    terminal("review-supplier", "list")
+    terminal("approve-supplier", "list")
+    Path("prices.csv").write_text("商品编号,商品名称,供货价,库存\nA1,芒果TV会员 月卡,13.20,50\nA2,别的,,1\n")
+    said = terminal("price-list", "list", "prices.csv")
+    assert "list sells 1 products: 1 new" in said
+    assert "line 3: " in said
+    terminal("map-offer", "list", "A1", "V013")
+
+    order = bought_for(terminal, "V013", "cleared")
+    wait_until(lambda: "buy_by_hand" in terminal("tasks"), seconds=30, what="a person is asked")
+    number = terminal("purchases", order).split()[0]
+    assert f"about {number}" in terminal("tasks") or number in terminal("tasks")
+    assert "cannot read" in terminal.refused("settle", number, "delivered", "--note", "bought", "--cards", "none.txt")
+    assert "has no cards" in terminal.refused("settle", number, "delivered", "--note", "it", "--cards", file("c", "  "))
+    codes = file("codes.txt", "MGTV-0001-2222-3333")
+    settled = terminal("settle", number, "delivered", "--cards", codes, "--cost", "13.20", "--note", "bought by hand")
+    assert f"{number} is delivered; 1 came for ¥13.20" in settled
+    assert "MGTV" not in settled
+    assert terminal.shop.call("GET", f"/console/orders/{order}", groups="owner").body["status"] == "delivered"
+    assert "buy_by_hand" not in terminal("tasks")
+
+
+def test_a_price_that_has_jumped_waits_until_a_person_allows_it(
+    terminal: Terminal, supplied: dict[str, Supplier]
+) -> None:
+    offered = terminal.sign_in("").place("V013")  # while it is cheap
+    for stand_in in supplied.values():
+        for one in Supplier.products(stand_in.url):
+            Supplier.change_product(stand_in.url, one["sku"], cost_e6=18_500_000)
+    for code in supplied:
+        terminal("sync-supplier", code)
+    SandboxProvider.pay(offered["payment"]["redirect_url"])
+    wait_until(lambda: "price_jump" in terminal("tasks"), seconds=30, what="a person is asked")
+    said = terminal("purchases", offered["order_id"])
+    assert "held: waits for a person" in said
+    assert "too_dear" in said
+    number = said.split()[0]
+    assert "no amount" in refused_by_the_parser(terminal, "allow", number, "18.505", "--note", "x")
+    assert "not more" in terminal.refused("allow", number, "17", "--note", "less than now")
+    assert "a piece may cost ¥19.00" in terminal("allow", number, "19", "--note", "a good customer")
+    wait_until(
+        lambda: bool(terminal.shop.pump() or "delivered; 1 came" in terminal("purchases", offered["order_id"])),
+        seconds=30,
+        what="it was bought",
+    )
+
+
+def refused_by_the_parser(terminal: Terminal, *words: str) -> str:
+    with pytest.raises(SystemExit):
+        commands.main([*words], terminal.sign_in)
+    return terminal.capture.readouterr().err

@@ -21,6 +21,14 @@ def add(command: Command) -> None:
     buy.add_argument("sku")
     buy.add_argument("quantity", type=int, nargs="?", default=1)
     buy.add_argument("--pay", metavar="METHOD", default="sandbox", help="such as wechat_native or alipay_qr")
+    buy.add_argument(
+        "--account",
+        type=terminal.a_pair,
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="of a top-up: what it is for, such as phone=13800138000",
+    )
     command("order", _order, "show one order, with its cards masked").add_argument("order", help="such as ord_…")
     refund = command("refund", _refund, "give the money of a delivered order back")
     refund.add_argument("order", help="such as ord_…")
@@ -53,7 +61,7 @@ def _row(sku: str, channel: str, units: str, figures: list[str]) -> str:
 def _buy(shop: Shop, wanted: Namespace) -> None:
     """Place an order that a person pays in a browser, and say what becomes of it."""
     shop = Shop(shop.api_url)  # a buyer is nobody here
-    placed = shop.place(wanted.sku, wanted.quantity, wanted.pay)
+    placed = shop.place(wanted.sku, wanted.quantity, wanted.pay, dict(wanted.account))
     payment = placed["payment"]
     if payment["problem"]:
         raise Failed(f"{placed['order_id']} is placed, but cannot be paid: {payment['problem']['en']}")
@@ -68,6 +76,8 @@ def _buy(shop: Shop, wanted: Namespace) -> None:
             hint = "; `reviews` lists it for a person to decide" if status == "review" else ""
             print(f"  {status}{hint}", flush=True)
     if status in ("delivered", "partly_delivered"):
+        for line in shop.call("GET", order, bearer=proof)["lines"]:
+            _print_account(line)
         for card in shop.call("POST", f"{order}/reveal", bearer=proof)["cards"]:
             print("  " + "  ".join(filter(None, (card["sku"], card["number"], card["code"]))))
 
@@ -80,6 +90,7 @@ def _order(shop: Shop, wanted: Namespace) -> None:
     print(f"{order['order_id']}: {', '.join(filter(None, head))}")
     for line in order["lines"]:
         print(f"  {line['quantity']} × {line['sku']} {line['title']}  {money(line['amount'])}  {line['state']}")
+        _print_account(line)
     for name, said in (
         ("why", ", ".join(order["reasons"])),
         ("review", order["review_id"]),
@@ -89,6 +100,14 @@ def _order(shop: Shop, wanted: Namespace) -> None:
             print(f"  {name}: {said}")
     if found := list(terminal.pages(shop, f"{path}/cards", "cards")):
         print(card_table({**card, "order_id": ""} for card in found))
+
+
+def _print_account(line: Mapping[str, Any]) -> None:
+    """Of a top-up: whose account it is, masked, how much has arrived there, and what shows it."""
+    if line["account"]:
+        whose = ", ".join(f"{name} {masked}" for name, masked in line["account"].items())
+        proof = f", {line['proof']}" if line["proof"] else ""
+        print(f"  {line['got'] or 0} of {line['quantity']} arrived at {whose}{proof}")
 
 
 def _refund(shop: Shop, wanted: Namespace) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from infra.local import client
 from infra.local.background import Failed
 from infra.local.client import Shop, money
-from infra.local.commands.terminal import Command, a_day, part, table
+from infra.local.commands.terminal import Command, a_day, at, part, table
 
 PAPERS = {
     "licence": "营业执照 / licence",
@@ -36,6 +36,7 @@ def add(command: Command) -> None:
     one.add_argument("file", type=Path, help=f"JSON such as {EXAMPLE}; without keys those that are there stay")
     for name, act, meaning, login in (
         ("check-supplier", _check, "ask a supplier for our balance: are address and keys right?", "owner"),
+        ("scores", _scores, "show how far a supplier is trusted in each family of SKUs, and why", "owner"),
         ("dossier", _dossier, "show what a supplier has shown, and what is missing", "owner"),
         ("review-supplier", _move, "say, as the first of two, that a supplier can be let in", "operator"),
         ("approve-supplier", _move, "let a supplier in, as the second of two", "owner"),
@@ -51,6 +52,9 @@ def add(command: Command) -> None:
         closed = command(name, _move, meaning)
         closed.add_argument("supplier", help="our name for him, such as acme")
         closed.add_argument("--reason", required=True, help="why; kept")
+    clear = command("clear-score", _clear, "say that you have looked at what stands against a supplier in a family")
+    clear.add_argument("supplier", help="our name for him, such as acme")
+    clear.add_argument("family", help="as `scores` shows it")
     bring = command("supplier-document", _document, "bring a document of a supplier; another person accepts it")
     bring.add_argument("supplier", help="our name for him, such as acme")
     bring.add_argument("paper", choices=PAPERS)
@@ -206,3 +210,30 @@ def _move(shop: Shop, wanted: Namespace) -> None:
 def _retire(shop: Shop, wanted: Namespace) -> None:
     shop.call("POST", f"/console/suppliers/{part(wanted.supplier)}/keys/retire")
     print(f"  only the newest keys of {wanted.supplier} are valid")
+
+
+def _scores(shop: Shop, wanted: Namespace) -> None:
+    _show_scores(shop.call("GET", f"/console/suppliers/{part(wanted.supplier)}/scores"))
+
+
+def _clear(shop: Shop, wanted: Namespace) -> None:
+    path = f"/console/suppliers/{part(wanted.supplier)}/scores/clear"
+    _show_scores(shop.call("POST", path, {"family": wanted.family}))
+
+
+def _show_scores(found: Mapping[str, Any]) -> None:
+    print(f"{found['supplier']}: tier {found['tier']}")
+    if not found["families"]:
+        print("  nothing that was bought of him has been counted yet: it is, ten past each hour")
+        return
+    factors = ("delivery", "voids", "latency", "price", "operations")
+    rows = [
+        (one["family"], one["tier"], one["points"], *(one["factors"][name] for name in factors), at(one["since"]))
+        for one in found["families"]
+    ]
+    print(table(("family", "tier", "points", *factors, "since"), rows))
+    for one in found["families"]:
+        for change in one["changes"]:
+            before = f"{change['before']} → " if change["before"] else ""
+            moved = f"{one['family']}, {at(change['at'])}: {before}{change['tier']}"
+            print(f"  {moved}: {change['zh']} / {change['en']}")

@@ -145,6 +145,21 @@ def a_cost(text: str) -> int:
     return int(wanted)
 
 
+def an_amount(text: str) -> int:
+    """Fen."""
+    fen, rest = divmod(a_cost(text), 10_000)
+    if rest:
+        raise argparse.ArgumentTypeError(f"{text} is no amount in yuan and fen such as 93.50")
+    return fen
+
+
+def a_pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    if not name or not value:
+        raise argparse.ArgumentTypeError(f"{text} is not like phone=13800138000")
+    return name, value
+
+
 def a_share(text: str) -> tuple[str, int]:
     channel, _, number = text.partition("=")
     if not channel or not number.isascii() or not number.isdigit():

@@ -22,6 +22,14 @@ TASKS = {
     "supplier_document_over": "a supplier's document is over: nothing that rests on it is bought (`dossier`)",
     "supplier_stopped": "nothing is bought from a supplier (`suppliers` says why): look, then `resume-supplier`",
     "supplier_balance_low": "our balance with a supplier is low (余额不足): fill it up",
+    "supplier_tier": "a supplier is trusted less in a family of SKUs: `scores` says why",
+    "price_jump": "nobody sells it for what it may cost (涨价): `allow` it within four hours, or its money goes back",
+    "purchase_unknown": "nobody can say whether it was bought: ask the supplier, then `settle` it; never buy it anew",
+    "buy_by_hand": "buy it yourself (人工采购) from the supplier that `purchases` names, then `settle` it",
+    "purchase_altered": "an account is not what its buyer gave: nothing is bought; `refund` it, and ask how it came",
+    "purchase_duplicates": "a supplier sold codes that were sold before (重复卡密): claim the money back from him",
+    "purchase_twice": "a top-up was done twice: claim the money back from the supplier",
+    "purchase_reversed": "a supplier took back what he had delivered: `purchases` says what; settle it with its buyer",
     "recall_done": "a recall has ended: look at what it has come to with `recalls`",
 }
 
