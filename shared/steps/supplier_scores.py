@@ -18,7 +18,6 @@ from shared.kernel.errors import Busy, NotFound
 from shared.kernel.records import Lost, Transaction
 from shared.kernel.telemetry import count, logger
 from shared.staff import records as staff
-from shared.steps import procurement
 from shared.suppliers import accounts, offers, prices, purchases, scores, scoring
 from shared.suppliers.accounts import Head, Standing
 from shared.suppliers.attempts import ASK_FOR, AttemptState
@@ -66,14 +65,6 @@ class _New:
 
     events: list[Event] = field(default_factory=list)
     skus: list[str] = field(default_factory=list)
-
-
-def run(now: datetime) -> None:
-    """Score all whom we buy from, and look after what is bought for stock; neither waits for the other to succeed."""
-    try:
-        work(now)
-    finally:
-        procurement.work(now)
 
 
 def work(now: datetime) -> None:

@@ -16,7 +16,7 @@ from shared.kernel.money import Money
 from shared.kernel.records import Transaction
 from shared.ledger import posting
 from shared.ledger import records as ledger
-from shared.steps import procurement, sales_history, settlement
+from shared.steps import procurement, sales_history, settlement, supplier_scores
 from shared.suppliers import stock_orders
 from shared.suppliers.accounts import Head, Standing
 from shared.suppliers.admission import same
@@ -209,6 +209,20 @@ def test_an_order_for_stock_is_on_its_way_until_its_cards_have_come_by_an_import
             assert [one["received"] for one in on_their_way(shop)] == [5]
     assert on_their_way(shop) == []
     assert stock_orders.order_of(made.body["order"]).state == "received"
+
+
+def test_what_to_buy_is_said_also_where_a_supplier_cannot_be_scored(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stocked(shop, 1)
+    past([20] * 60)
+    supplier("broken")
+    Head("broken").update([Head.documents_until.set("no day")])
+    close()
+
+    with pytest.raises(supplier_scores.Unfinished):
+        hourly(at(1.2))
+    assert [one["sku"] for one in advice(shop)] == [SKU]
 
 
 def test_how_long_a_supplier_takes_is_learnt_from_what_came_of_him() -> None:
