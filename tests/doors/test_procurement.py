@@ -17,7 +17,7 @@ from shared.kernel.records import Transaction
 from shared.ledger import posting
 from shared.ledger import records as ledger
 from shared.steps import procurement, sales_history, settlement, supplier_scores
-from shared.suppliers import stock_orders
+from shared.suppliers import scores, stock_orders
 from shared.suppliers.accounts import Head, Standing
 from shared.suppliers.admission import same
 from shared.suppliers.offers import Offer
@@ -211,13 +211,11 @@ def test_an_order_for_stock_is_on_its_way_until_its_cards_have_come_by_an_import
     assert stock_orders.order_of(made.body["order"]).state == "received"
 
 
-def test_what_to_buy_is_said_also_where_a_supplier_cannot_be_scored(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_to_buy_is_said_also_where_a_supplier_cannot_be_scored(shop: Shop) -> None:
     stocked(shop, 1)
     past([20] * 60)
     supplier("broken")
-    Head("broken").update([Head.documents_until.set("no day")])
+    scores.Kept("broken", "score#x", record={}, score={}, began={}, until=clock.iso(at(0))).save()
     close()
 
     with pytest.raises(supplier_scores.Unfinished):
