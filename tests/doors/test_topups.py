@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,15 @@ import pytest
 from infra.local.suppliers.common import Product
 from infra.local.suppliers.common import Supplier as StandIn
 from shared.kernel import clock
+from shared.ledger import records as ledger
+from shared.ledger.posting import Leg
 from shared.orders import records as orders
 from shared.orders.records import Line
 from shared.staff import records as staff
 from shared.steps import purchasing, settlement
-from shared.suppliers import purchases
+from shared.suppliers import attempts, purchases
+from shared.suppliers.accounts import Head, Standing
+from shared.suppliers.attempts import AttemptState
 from tests.hub import Selling, pump_until, selling
 from tests.shop import Answer, Placed, Shop
 from tests.supplied import eventually
@@ -92,6 +97,19 @@ def open_tasks() -> list[str]:
 
 def trial_balance() -> dict[str, int]:
     return settlement.running(clock.now()).trial_balance
+
+
+def entries(kind: str) -> list[dict[str, int]]:
+    """What each entry of a kind moved, in minor units by account, in the order in which they were written."""
+    found = sorted(ledger.entries_of(clock.shanghai_day(clock.now())), key=lambda one: str(one.entry_id))
+    return [moved(one.legs) for one in found if one.kind == kind]
+
+
+def moved(legs: Iterable[Leg]) -> dict[str, int]:
+    sums = Counter[str]()
+    for leg in legs:
+        sums[leg.account] += leg.amount_minor
+    return {account: minor for account, minor in sums.items() if minor}
 
 
 def line_of(order: Placed) -> Line:
@@ -362,3 +380,57 @@ def test_a_message_that_comes_again_and_a_question_that_is_asked_again_top_nothi
     assert StandIn.bought_twice(cheap.url) == []
     assert (attempt.state, int(line_of(order).got)) == ("delivered", 1)
     assert trial_balance() == {"CNY": 0}
+
+
+# --- too late ---
+
+
+def test_a_top_up_that_arrives_after_the_next_supplier_did_it_is_a_loss_and_a_person_claims_it(
+    shop: Shop, tmp_path: Path, dear: Selling
+) -> None:
+    with selling(tmp_path, "slow", "kasushou", {VIDEO: top_up("kasushou", cost_e6=6_000_000)}) as slow:
+        slow.misbehave("buy", "silent")
+        order, message = paid(shop), {"line": "1"}
+        message["order_id"] = order.order_id
+        shop.pump()
+        [attempt] = purchases.of_order(order.order_id)
+        now = clock.now()
+        # As if he had said twice that he knows no such order, and did know it.
+        purchases.move_alone(attempt, AttemptState.FAILED, now, now + attempts.LOOK_BACK)
+        purchasing.work(message, now)
+        pump_until(shop, order, "delivered")
+        for _ in range(2):
+            purchasing.work({**message, "hint": "1"}, clock.now())
+
+        assert tried(order) == [("slow", "late", "silent"), ("dear", "delivered", "")]
+        assert entries("purchase") == [
+            {"cogs": 700, "payable:dear": -700, "deposits": 990, "revenue": -990},
+            {"write_offs": 600, "payable:slow": -600},
+        ]
+        assert (open_tasks(), int(line_of(order).got), trial_balance()) == (["purchase_twice"], 1, {"CNY": 0})
+
+        # A person has claimed it back.
+        StandIn.void(slow.url, str(purchases.of_order(order.order_id)[0].upstream_no), refund=True)
+        purchasing.work({**message, "hint": "1"}, clock.now())
+        assert tried(order)[0] == ("slow", "reversed", "reversed")
+        assert entries("supplier_claim") == [{"payable:slow": 600, "write_offs": -600}]
+        assert trial_balance() == {"CNY": 0}
+
+
+def test_a_top_up_that_arrives_after_its_money_went_back_is_a_loss(shop: Shop, tmp_path: Path) -> None:
+    with selling(tmp_path, "slow", "kasushou", {VIDEO: top_up("kasushou", cost_e6=6_000_000)}) as slow:
+        slow.misbehave("buy", "late", seconds=60)
+        order = paid(shop)
+        shop.pump()
+        [attempt] = purchases.of_order(order.order_id)
+        purchases.move_alone(attempt, AttemptState.FAILED, clock.now(), clock.now() + attempts.LOOK_BACK)
+        message = {"order_id": order.order_id, "line": "1", "hint": "1"}
+        Head(slow.code).update([Head.standing.set(Standing.SUSPENDED)])
+        purchasing.work(message, clock.now())
+        pump_until(shop, order, "refunded")
+        StandIn.end(slow.url, str(purchases.of_order(order.order_id)[0].upstream_no))
+        purchasing.work(message, clock.now())
+
+        assert tried(order)[0][:2] == ("slow", "late")
+        assert entries("purchase") == [{"write_offs": 600, "payable:slow": -600}]
+        assert (open_tasks(), shop.status(order), trial_balance()) == (["purchase_twice"], "refunded", {"CNY": 0})
