@@ -322,6 +322,9 @@ def _asked(at: _Work, attempt: Attempt, supplier: Supplier) -> Answer:
         return supplier.ask(str(attempt.number), upstream_no, clock.now())
     assert traits.repeat is Repeat.REPLAYS  # noqa: S101  # may_ask has said so
     head = accounts.head_of(str(attempt.supplier))
+    if not head.may_supply(at.sku.brand, clock.shanghai_day(at.ticking()).isoformat()):
+        # It might be the first that he hears of it, and then he would sell.
+        return Answer(Outcome.UNKNOWN, Reason.NOT_ALLOWED)
     answer = supplier.place(_purchase(at, attempt, head, _offer(attempt)), clock.now())
     # What is refused now was not there a moment ago, and the first request may still be on its way.
     unsure = {Outcome.FAILED: Outcome.ABSENT, Outcome.RETRY: Outcome.UNKNOWN}

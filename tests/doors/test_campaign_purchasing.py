@@ -233,8 +233,7 @@ class Market:
         one = self.one()
         product = self.chance.choice(one.stand_in.ledger.products())
         share = self.chance.choice((0.97, 0.99, 1.01, 1.03, 1.5))
-        cents = round(FAIR[_sku_of(product)] * share / _rate(one) * 100)
-        StandIn.change_product(one.url, product.sku, cost_e6=cents * 10_000)
+        StandIn.change_product(one.url, product.sku, cost_e6=_cents(FAIR[_sku_of(product)] * share / _rate(one)))
 
     def lie(self) -> None:
         """Of its stock; later there is some again."""
@@ -396,6 +395,11 @@ def _rate(one: Selling) -> float:
     return DOLLAR_E6 / 1_000_000 if one.stand_in.kind == "reloadly" else 1.0
 
 
+def _cents(cost_e6: float) -> int:
+    """The same in whole cents."""
+    return round(cost_e6 / 10_000) * 10_000
+
+
 def _sku_of(product: Product) -> str:
     return product.name.partition(" ")[0]
 
@@ -545,12 +549,10 @@ class Audit:
 
 def goods(kind: str, number: int, sku: str, chance: Random) -> Product:
     """A product of a supplier of that kind, at a price about the fair one."""
-    rate = DOLLAR_E6 / 1_000_000 if kind == "reloadly" else 1.0
-    cost_e6 = round(FAIR[sku] * chance.uniform(0.97, 1.05) / rate * 100 / 1_000_000) * 10_000
-    name, more = f"{sku} {number}", {}
+    cost_e6 = _cents(FAIR[sku] * chance.uniform(0.97, 1.05) / (DOLLAR_E6 / 1_000_000 if kind == "reloadly" else 1.0))
+    name = f"{sku} {number}"
     if kind == "reloadly":
-        more = {"face": "10.00"}
-        return Product(f"{number}:10", name, cost_e6, stock=500, more=more)
+        return Product(f"{number}:10", name, cost_e6, stock=500, more={"face": "10.00"})
     if sku == TOPUP:
         fields = [{"key": KINDS[kind].topup, "name": "QQ"}]
         return Product(str(number), name, cost_e6, kind="topup", stock=500, fields=fields)

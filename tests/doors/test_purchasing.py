@@ -356,3 +356,19 @@ def test_saying_again_what_was_settled_ends_the_task_that_a_death_left_open(
     settled(attempt, "failed")
     assert open_tasks() == []
     pump_until(shop, order, "delivered")
+
+
+def test_who_is_set_aside_is_not_asked_by_sending_the_order_again(shop: Shop, cheap: Selling, dear: Selling) -> None:
+    cheap.misbehave("buy", "before_silent")
+    order = paid(shop)
+    shop.pump()
+    accounts.pause(cheap.code, "ann")
+    purchasing.work({"order_id": order.order_id, "line": "1"}, datetime.now(UTC) + timedelta(seconds=10))
+    assert tried(order) == [("cheap", "unknown", "not_allowed")]
+    assert cheap.bought() == []
+
+    accounts.resume(cheap.head, "ann", datetime.now(UTC))
+    for seconds in (60, 120):
+        purchasing.work({"order_id": order.order_id, "line": "1"}, datetime.now(UTC) + timedelta(seconds=seconds))
+    assert shop.status(order) == "delivered"
+    assert len(cheap.bought()) == 1
