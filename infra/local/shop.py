@@ -35,7 +35,7 @@ GROUPS = [
     ("how money comes in", merchants),
     ("who sells to us", suppliers),
     ("what they sell, and which SKU it is", offers),
-    ("what is bought of them for orders", purchases),
+    ("what is bought of them, for orders and for stock", purchases),
     ("what waits for a person", waiting),
     ("codes and keys", vault),
 ]

@@ -519,6 +519,11 @@ def test_what_is_not_in_stock_is_bought_from_the_cheaper_of_the_local_suppliers(
     [sold] = Supplier.orders(supplied["haoka"].url, number)
     assert sold["cards"][0]["password"] not in said
 
+    terminal("void", number, "--by", "issuer", "--note", "stolen")
+    assert number in terminal("recalls")
+    assert re.search(r"视频会员 +D ", terminal("scores", "haoka"))
+    assert re.search(r"视频会员 +(B|C) ", terminal("clear-score", "haoka", "视频会员"))
+
     order = bought_for(terminal, "M014", phone="13800138000")
     assert "of suka" in terminal("purchases", order)
     shown = terminal("order", order)
@@ -544,6 +549,16 @@ def test_offers_are_read_said_to_be_a_sku_and_put_in_order(terminal: Terminal, s
     terminal("unmap-offer", "suka", next(iter(topup(terminal, "suka"))), "M014")
     assert "is M014" in terminal("map-offer", "suka", next(iter(topup(terminal, "suka"))), "M014")
     assert re.search(r"suka .* yes", terminal("offers", "M014"))  # with the fields that were suggested
+
+
+def test_what_is_ordered_for_stock_is_seen_until_it_has_come(terminal: Terminal, supplied: dict[str, Supplier]) -> None:
+    assert "nothing should be bought" in terminal("to-buy")
+    said = terminal("order-stock", "V013", "20")
+    assert "0 of 20 × V013 of haoka have come, ¥272.00" in said
+    number = re.findall(r"--purchase (\S+)", said)[0]
+    assert number in terminal("to-buy")
+    assert f"{number}  0 of 20" in terminal("close-stock-order", number)
+    assert number not in terminal("to-buy")
 
 
 def topup(terminal: Terminal, supplier: str) -> Iterator[str]:

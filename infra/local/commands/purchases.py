@@ -1,4 +1,4 @@
-"""What was tried to buy for an order, and what only a person can decide about one attempt."""
+"""What is bought: for an order, attempt by attempt, with what only a person can decide; and for stock."""
 
 from argparse import Namespace
 from collections.abc import Mapping
@@ -46,6 +46,18 @@ def add(command: Command) -> None:
     settle.add_argument("--pieces", type=int, default=0, help="of a top-up: how many were done")
     settle.add_argument("--cost", type=terminal.an_amount, metavar="AMOUNT", help="what all of it cost, such as 182")
     settle.add_argument("--proof", default="", help="of a top-up: what shows that it was done")
+    void = command("void", _void, "recall what a purchase brought, because it is said to be void")
+    void.add_argument("number", help=NUMBER)
+    void.add_argument("--by", choices=("issuer", "supplier"), required=True, help="who says so")
+    void.add_argument("--note", required=True, help="his words; kept")
+    void.add_argument("--whole-day", action="store_true", help="all of that SKU that he delivered on that day")
+    command("to-buy", _to_buy, "list what should be bought for stock, and why, and what is on its way")
+    order = command("order-stock", _order_stock, "say that you order for stock; its cards come by import-cards")
+    order.add_argument("sku")
+    order.add_argument("quantity", type=int)
+    order.add_argument("--supplier", help="the cheapest who sells so many, without this")
+    close = command("close-stock-order", _close, "say that the rest of an order for stock does not come any more")
+    close.add_argument("order", help="as `to-buy` shows it")
 
 
 def _purchases(shop: Shop, wanted: Namespace) -> None:
@@ -105,6 +117,46 @@ def _settle(shop: Shop, wanted: Namespace) -> None:
     }
     one = shop.call("POST", f"/console/purchases/{part(wanted.number)}/settle", body)
     print(f"  {one['number']} is {one['state']}{_came(one)}")
+
+
+def _void(shop: Shop, wanted: Namespace) -> None:
+    body = {"source": wanted.by, "note": wanted.note, "whole_day": wanted.whole_day}
+    recall = shop.call("POST", f"/console/purchases/{part(wanted.number)}/void", body)
+    print(f"  {recall['recall_id']} is {recall['state']}: `recalls` shows how far it is")
+
+
+def _to_buy(shop: Shop, _: Namespace) -> None:
+    advised = list(terminal.pages(shop, "/console/procurement", "advice"))
+    for one in advised:
+        lasts = f"{one['on_hand']} there, {one['on_order']} on their way, for {one['hours_left']} h"
+        print(f"{one['sku']}  {one['title']}: buy {one['quantity']} ({lasts})")
+        for why in one["reasons"]:
+            print(f"  {why['zh']} / {why['en']}")
+        for offer in one["offers"]:
+            print(f"  {offer['supplier']} ({offer['product']}) for {terminal.price(offer['landed_e6'])} each")
+    if not advised:
+        print("nothing should be bought for stock; it is looked at after each closed day")
+    for order in shop.call("GET", "/console/procurement")["on_their_way"]:
+        print(_on_its_way(order))
+
+
+def _on_its_way(one: Mapping[str, Any]) -> str:
+    came = f"{one['received']} of {one['quantity']} × {one['sku']} of {one['supplier']} have come"
+    return f"{one['order']}  {came}, {money(one['cost'])}, {one['state']}"
+
+
+def _order_stock(shop: Shop, wanted: Namespace) -> None:
+    body = {"sku": wanted.sku, "quantity": wanted.quantity} | ({"supplier": wanted.supplier} if wanted.supplier else {})
+    one = shop.call("POST", "/console/procurement/orders", body)
+    print(f"  {_on_its_way(one)}")
+    print(
+        f"  buy it; then: import-cards FILE --sku {one['sku']} --supplier {one['supplier']} --purchase {one['order']}"
+    )
+
+
+def _close(shop: Shop, wanted: Namespace) -> None:
+    one = shop.call("POST", f"/console/procurement/orders/{part(wanted.order)}/close")
+    print(f"  {_on_its_way(one)}")
 
 
 def _cards(file: Path) -> list[dict[str, str | None]]:

@@ -9,6 +9,7 @@ from infra.local.commands import terminal, vault
 from infra.local.commands.terminal import Command, part
 from shared.kernel import clock
 
+NO_ORDER = "-"
 TASKS = {
     "order_stuck": "an order that nothing moves; it is tried again once a day, or `refund` it",
     "refund_failed": "the provider refused a refund: pay it yourself, then `paid-by-hand`",
@@ -109,7 +110,9 @@ def _give_back(shop: Shop, wanted: Namespace) -> None:
 def _tasks(shop: Shop, _: Namespace) -> None:
     waiting = shop.call("GET", "/console/tasks")["tasks"]
     for task in waiting:
-        print(f"{task['task_id']}  since {terminal.at(task['opened_at'])}: {TASKS.get(task['kind'], task['kind'])}")
+        of = f", {task['order_id']}" if task["order_id"] != NO_ORDER else ""
+        said = TASKS.get(task["kind"], task["kind"])
+        print(f"{task['task_id']}{of}  since {terminal.at(task['opened_at'])}: {said}")
     print("`done TASK --note WHAT` when you have dealt with one" if waiting else "no task waits for you")
 
 
