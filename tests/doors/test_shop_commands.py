@@ -223,7 +223,7 @@ def test_terms_change_by_what_is_named_and_keep_the_rest(terminal: Terminal) -> 
     assert "shown this once" in key
     assert "no limit" in terminal("terms", "V006")
 
-    terminal("terms", "V006", "--safety", "1", "--low", "9", "--quota", "partner=3")
+    terminal("terms", "V006", "--safety", "1", "--low", "9", "--quota", "partner=3", "--margin", "5")
     said = terminal("terms", "V006", "--floor", "partner=2", "--min-days", "30", "--hide", "shop")
 
     assert "never sold: 1 card, 1 lie aside" in said
@@ -231,6 +231,7 @@ def test_terms_change_by_what_is_named_and_keep_the_rest(terminal: Terminal) -> 
     assert "partner may take 3 cards in all" in said
     assert "not sold through: shop" in said
     assert "good for 30 days more" in said
+    assert "5 % of its price stay with us" in said
     assert "below 9" in terminal("stock", "--low")
     said = terminal("terms", "V006", "--safety", "0", "--no-quota", "partner", "--show", "shop")
     assert "never sold" not in said

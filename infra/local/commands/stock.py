@@ -25,6 +25,13 @@ def add(command: Command) -> None:
     terms.add_argument(
         "--hold-percent", type=int, metavar="N", help="share that one unpaid buyer may hold; 0: the usual one"
     )
+    terms.add_argument(
+        "--margin",
+        dest="margin_percent",
+        type=int,
+        metavar="N",
+        help="percent of its price that must stay with us where it is bought from a supplier for an order",
+    )
     share: dict[str, Any] = {"type": terminal.a_share, "action": "append", "default": []}
     terms.add_argument("--floor", **share, metavar="CHANNEL=N", help="cards kept for a channel; 0: none")
     terms.add_argument("--quota", **share, metavar="CHANNEL=N", help="the most that a channel may ever take")
@@ -117,6 +124,8 @@ def terms_lines(terms: Mapping[str, Any]) -> Iterator[str]:
         yield f"  low below {terms['low']:,}"
     if terms["hold_percent"] is not None:
         yield f"  one unpaid buyer may hold {terms['hold_percent']} percent of it in quiet times"
+    if terms["margin_percent"]:
+        yield f"  bought from a supplier only where {terms['margin_percent']} % of its price stay with us"
 
 
 def _terms(shop: Shop, wanted: Namespace) -> None:
@@ -130,7 +139,7 @@ def _terms(shop: Shop, wanted: Namespace) -> None:
 
 def changed_terms(before: Mapping[str, Any], wanted: Namespace) -> dict[str, Any] | None:
     """All terms as they are to be, or None where nothing was asked to change; the API takes them as a whole."""
-    numbers = {name: getattr(wanted, name) for name in ("safety", "low", "min_days", "hold_percent")}
+    numbers = {name: getattr(wanted, name) for name in ("safety", "low", "min_days", "hold_percent", "margin_percent")}
     shares = (wanted.floor, wanted.quota, wanted.no_quota, wanted.hide, wanted.show)
     if not any(shares) and all(number is None for number in numbers.values()):
         return None
