@@ -23,6 +23,7 @@ from shared.suppliers.admission import same
 from shared.suppliers.offers import Offer
 from tests import imported
 from tests.counted import counted
+from tests.deaths import Died, dying_after
 from tests.shop import CONTEXT, Answer, Shop, handler
 
 SKU, OTHER, TOPUP = "G020", "V001", "V005"
@@ -51,8 +52,8 @@ def supplier(code: str, sku: str = SKU, share: float = 0.9, trust: dict[str, Any
         trust=trust,
     ).save()
     cost_e6 = round(found.price_minor * 10_000 * share)
-    values = {"stock": 500, "on_sale": True, "changed_at": synced, **offer}
-    Offer(code, f"{sku}-1", title=found.title, delivers="cards", cost_e6=cost_e6, sku=sku, **values).save()
+    values = {"stock": 500, "delivers": "cards", "changed_at": synced, **offer}
+    Offer(code, f"{sku}-1", title=found.title, cost_e6=cost_e6, sku=sku, **values).save()
     return code
 
 
@@ -223,6 +224,28 @@ def test_what_to_buy_is_said_also_where_a_supplier_cannot_be_scored(shop: Shop) 
     assert [one["sku"] for one in advice(shop)] == [SKU]
 
 
+def test_a_run_that_dies_anywhere_is_made_good_by_the_next(shop: Shop) -> None:
+    stocked(shop, 1)
+    past([20] * 60)
+    hourly(at(9, YESTERDAY))
+    sold(3, YESTERDAY)
+    close()
+
+    deaths = 0
+    while True:
+        with dying_after(deaths + 1):
+            try:
+                hourly(at(1.2))
+            except Died:
+                deaths += 1
+                continue
+        break
+    assert deaths >= 3  # looks, histories, the list
+    assert history.of([SKU])[SKU].days[YESTERDAY] == Day(3, 24)
+    assert len(history.of([SKU])[SKU].days) == 61
+    assert [one["sku"] for one in advice(shop)] == [SKU]
+
+
 def test_how_long_a_supplier_takes_is_learnt_from_what_came_of_him() -> None:
     start = at(8)
     came = [
@@ -267,6 +290,7 @@ def test_the_same_key_makes_one_order_and_another_request_with_it_is_refused(sho
 )
 def test_what_nobody_sells_is_not_ordered(shop: Shop, wanted: dict[str, Any], status: int, code: str) -> None:
     supplier("acme", least=10)
+    supplier("filler", TOPUP, delivers="topup")
     supplier("doubt", trust={catalog.skus([SKU])[SKU].category: ["C", 0.9, 5.0]})
     refused = order(shop, **wanted)
 
