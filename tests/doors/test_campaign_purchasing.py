@@ -308,12 +308,14 @@ class Market:
         """He asks the supplier by telephone, who looks into his books."""
         [head] = [one for one in self.attempts() if one["number"] == number]
         one = self.sellers[head["supplier"]]
-        found = one.stand_in.ledger.orders(ours=number)
+        found = one.stand_in.ledger.ask(ours=number)
         if any(order.state in OPEN for order in found):
             return
         kept = [order for order in found if order.state not in GIVEN_BACK]
         wanted: dict[str, Any] = {"outcome": "failed", "note": "asked him"}
-        if kept:
+        if kept and kept[0].kind == "card" and not kept[0].cards:
+            StandIn.void(one.url, kept[0].order_no, refund=True)  # he has kept the money for nothing, and is told so
+        elif kept:
             [order] = kept
             codes = [{"code": card.password, "number": card.card_no} for card in order.cards]
             cost = minor_from_e6(_landed(one, order))
@@ -524,12 +526,18 @@ class Audit:
                 yield f"{minor} are still in advance for {name}, which is {self.heads[name]['status']}"
         for code, orders in self.orders.items():
             one = self.market.sellers[code]
-            spent = sum(minor_from_e6(_landed(one, order)) for order in orders)
+            spent = sum(minor_from_e6(self._cost(one, order)) for order in orders)
             if stands[f"payable:{code}"] != -spent:
                 yield f"we owe {code} {-stands[f'payable:{code}']} where he has had {spent}"
         kept = sum(minor_from_e6(int(card["cost_e6"])) for card in self.cards if card["state"] == "available")
         if stands["inventory"] != kept:
             yield f"the stock stands at {stands['inventory']} and cost {kept}"
+
+    def _cost(self, one: Selling, order: Order) -> int:
+        """What he has had for an order; where he never says it, the price of his offer is believed."""
+        attempt = self.attempts.get(order.ours)
+        untold = self.market.traits[one.code].get("order_money") == "not_told"
+        return int(attempt["cost_e6"]) if untold and attempt else _landed(one, order)
 
     def leaks(self, said: str) -> list[str]:
         """Where a code, an account, a telephone number or a key can be read that must not be read there."""
