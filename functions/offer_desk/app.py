@@ -43,7 +43,15 @@ def list_offers(query: OfferQuery) -> OfferList:
     OfferView,
     takes=MapOffer,
     permission=may("offers.write"),
-    refusals=(InvalidRequest, UnknownSupplier, UnknownOffer, UnknownSku, MappedOtherwise),
+    refusals=(
+        InvalidRequest,
+        UnknownSupplier,
+        UnknownOffer,
+        UnknownSku,
+        MappedOtherwise,
+        SupplierSilent,
+        SupplierRefused,
+    ),
 )
 def map_offer(supplier: str, body: MapOffer, caller: Caller) -> OfferView:
     """Say which SKU of ours an offer is: from then on it may be bought for it."""

@@ -19,7 +19,7 @@ from shared.kernel.errors import InvalidRequest
 from shared.kernel.records import Lost, Transaction
 from shared.kernel.telemetry import logger
 from shared.steps import supplier_sync
-from shared.suppliers import accounts, matching, offers, price_files, prices
+from shared.suppliers import accounts, matching, offers, price_files, prices, registry
 from shared.suppliers.accounts import Head
 from shared.suppliers.errors import MappedOtherwise, UnknownOffer
 from shared.suppliers.matching import Index, Ours
@@ -78,7 +78,7 @@ def map_to(supplier: str, wanted: MapOffer, by: str, now: datetime) -> OfferView
     """A person says which SKU an offer is; the same again is a success.
 
     UnknownSupplier, UnknownOffer, UnknownSku; InvalidRequest if they cannot be the same; MappedOtherwise if it is
-    another one already.
+    another one already. SupplierSilent, SupplierRefused where he must be asked what a top-up must be told.
     """
     head, offer, sku = accounts.head_of(supplier), _offer(supplier, wanted.product), _sku(wanted.sku)
     delivers, asked, fills, how = _DELIVERS.get(sku.kind), offers.wishes(offer), wanted.fills, None
@@ -86,6 +86,13 @@ def map_to(supplier: str, wanted: MapOffer, by: str, now: datetime) -> OfferView
         # A list does not say how he delivers, nor what he must be told: whoever buys there by hand is told all we know.
         asked = tuple(Wish(*field) for field in sku.account_fields)
         fills, how = fills or {wish.name: wish.name for wish in asked}, (delivers, asked)
+    elif offer.delivers == delivers == Delivers.TOPUP and not asked:
+        # Nor do some lists say what a top-up must be told; whoever is not told whom to top up tops up nobody.
+        asked = _fields_of(supplier, wanted.product, now)
+        fills = fills or matching.fills(asked, [Wish(*field) for field in sku.account_fields])
+        how = (delivers, asked)
+    elif offer.sku == wanted.sku:
+        fills = fills or offer.fills or {}
     _insist(_misfits(offer, sku, asked, fills, delivers_otherwise=not how and delivers not in (None, offer.delivers)))
     try:
         if offers.confirm(supplier, wanted.product, wanted.sku, fills, by, now, how):
@@ -284,6 +291,14 @@ def _offer(supplier: str, product: str) -> Offer:
     if found is None:
         raise UnknownOffer
     return found
+
+
+def _fields_of(supplier: str, product: str, now: datetime) -> tuple[Wish, ...]:
+    """What he must be told, by his own word of this one product."""
+    found = registry.supplier(supplier).product(product, now)
+    if found is None:
+        raise UnknownOffer
+    return found.fields
 
 
 def _sku(name: str) -> Sku:

@@ -137,9 +137,9 @@ def confirm(
 ) -> bool:
     """A person says which SKU of ours an offer is; says whether this is new. Lost if it is another one already.
 
-    fills: his field → the field of our SKU that it takes. how: what is delivered and asked for, where the supplier does
-    not say it himself. Another mapping has to be taken away first, by a person who sees it: two who map the same offer
-    must not overwrite each other.
+    fills: his field → the field of our SKU that it takes. how: what is delivered and asked for, where his list
+    does not say it. Another mapping has to be taken away first, by a person who sees it: two who map the same offer must
+    not overwrite each other.
     """
     wanted = dict(fills) or None
     try:
@@ -205,6 +205,8 @@ def _said(product: Product, number: int, now: datetime) -> list[Action]:
 
 
 def _how(delivers: Delivers, fields: Sequence[Wish]) -> list[Action]:
+    if delivers is Delivers.TOPUP and not fields:
+        return [Offer.delivers.set(delivers)]  # his list does not say: what he said when he was asked for it stays
     asked = [{"name": one.name, "label": one.label, "options": list(one.options)} for one in fields]
     return [Offer.delivers.set(delivers), *_set_or_remove(Offer.fields, asked or None)]
 

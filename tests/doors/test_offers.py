@@ -19,6 +19,7 @@ from botocore.client import BaseClient
 
 from infra.local.suppliers.common import Product
 from infra.local.suppliers.dujiao import Dujiao
+from infra.local.suppliers.fulu import Fulu
 from shared.kernel import clock
 from shared.kernel.records import Lost
 from shared.staff import records as staff
@@ -569,6 +570,36 @@ def test_what_cannot_be_the_same_is_not_mapped(shop: Shop, acme: Acme) -> None:
     assert map_to(shop, "nothing", "G019").body["code"] == "unknown_offer"
     assert map_to(shop, steam, "NONE").body["code"] == "unknown_sku"
     assert map_to(shop, steam, "G019", supplier="nobody").status == 404
+
+
+def test_a_supplier_whose_list_says_not_what_a_top_up_needs_is_asked_and_it_stays_known(
+    shop: Shop, cloud: None, tmp_path: Path
+) -> None:
+    phone = Product(
+        "7", "黑胶VIP 月", 11_000_000, kind="topup", fields=[{"key": "charge_account", "name": "手机号"}], stock=9
+    )
+    with Fulu(tmp_path / "fulu.sqlite") as stand_in:
+        head = {"kind": "fulu", "terms": stand_in.terms, "standing": Standing.APPROVED}
+        Head("them", name="Them", **head).save()
+        supplier_keys.add("them", stand_in.keys)
+        registry.forget()
+        Fulu.put_products(stand_in.url, [phone])
+        supplier_sync.sync("them", clock.now())
+        assert shown(shop, "them")[0]["fields"] == []
+
+        for _ in range(2):
+            mapped = map_to(shop, "7", "M014", "them")
+            assert mapped.status == 200, mapped.body
+            assert (mapped.body["fills"], len(mapped.body["fields"])) == ({"charge_account": "phone"}, 1)
+        Fulu.change_product(stand_in.url, "7", cost_e6=11_500_000)
+        supplier_sync.sync("them", clock.now())
+        stored = Offer.get("them", "7")
+        assert (stored.cost_e6, offers.wishes(stored)) == (11_500_000, (Wish("charge_account", "手机号"),))
+
+        Fulu.put_products(stand_in.url, [replace(phone, sku="8", name="黑胶VIP 年")])
+        supplier_sync.sync("them", clock.now())
+        Fulu.go_down(stand_in.url, 60)
+        assert map_to(shop, "8", "M015", "them").status == 503
 
 
 def test_no_more_offers_than_are_compared_can_be_one_sku(shop: Shop, acme: Acme) -> None:
