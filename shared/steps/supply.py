@@ -104,7 +104,8 @@ def _candidate(
         admitted=head.may_supply(sku.brand, clock.shanghai_day(now).isoformat()),
         fresh=not prices.stale(str(head.kind), synced_at, now),
         on_sale=bool(offer.on_sale),
-        fillable=topup == bool(fields)
+        # A top-up that is told no account tops up nobody, or somebody.
+        fillable=topup == bool(fields) == bool(fills)
         and all(wish["name"] in fills for wish in offer.fields or ())
         and set(fills.values()) <= fields,
         balance_e6=None if balance is None else prices.landed_e6(balance, int(head.rate_e6)),

@@ -23,6 +23,7 @@ from shared.steps import purchasing, settlement
 from shared.suppliers import attempts, purchases
 from shared.suppliers.accounts import Head, Standing
 from shared.suppliers.attempts import AttemptState
+from shared.suppliers.offers import Offer
 from tests.hub import Selling, pump_until, selling
 from tests.shop import Answer, Placed, Shop
 from tests.supplied import eventually
@@ -348,6 +349,14 @@ def test_a_buyer_sees_how_far_it_is(shop: Shop, tmp_path: Path, cheap: Selling) 
     [line] = told["lines"]
     assert (told["status"], line["state"], line["got"], line["quantity"]) == ("cleared", "buying", 2, 3)
     assert line["proof"]
+
+
+def test_a_supplier_of_whom_nobody_knows_what_he_must_be_told_is_not_bought_from(shop: Shop, cheap: Selling) -> None:
+    [offer] = Offer.query(cheap.code)
+    offer.update([Offer.fields.remove(), Offer.fills.remove()])
+    answer = place(shop)
+
+    assert (answer.status, answer.body["code"]) == (409, "out_of_stock")
 
 
 # --- the same order twice ---
