@@ -138,8 +138,8 @@ def confirm(
     """A person says which SKU of ours an offer is; says whether this is new. Lost if it is another one already.
 
     fills: his field → the field of our SKU that it takes. how: what is delivered and asked for, where his list
-    does not say it. Another mapping has to be taken away first, by a person who sees it: two who map the same offer must
-    not overwrite each other.
+    does not say it. Another mapping has to be taken away first, by a person who sees it: two who map the same offer
+    must not overwrite each other.
     """
     wanted = dict(fills) or None
     try:
