@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -39,12 +39,12 @@ def fold(since: date | None, now: datetime) -> date | None:
         return since
     first = max(since or date.min, yesterday - FIRST_FOLD) + timedelta(days=1)
     days = [first + timedelta(days=at) for at in range((yesterday - first).days + 1)]
-    new: dict[str, dict[date, Day]] = {name: {} for names in pages() for name in names}
+    new: defaultdict[str, dict[date, Day]] = defaultdict(dict)
     for day in days:
         sold, hours = _sold(day), history.hours_of(day)
         for name in {*sold, *hours}:
-            new.setdefault(name, {})[day] = Day(sold[name], hours.get(name))
-    history.keep({name: found for name, found in new.items() if found}, yesterday)
+            new[name][day] = Day(max(0, sold[name]), hours.get(name))
+    history.keep(new, yesterday)
     return yesterday
 
 

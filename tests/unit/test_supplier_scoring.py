@@ -376,6 +376,26 @@ def test_a_newcomer_is_explained_too() -> None:
     )
 
 
+# --- what routing asks -----------------------------------------------------------------------------------------------
+
+
+def trust(*happened: Event) -> scoring.Trust:
+    return scoring.trust(after(*happened), Facts(), Tier.B)
+
+
+def test_who_has_delivered_once_looks_no_worse_to_routing_than_who_never_did() -> None:
+    assert 0.96 <= trust().chance <= trust(FAST).chance  # 0.96 and 30 seconds stand for newcomers, see `supply`
+    assert 29 < trust().seconds <= 30
+
+
+def test_routing_learns_how_often_and_how_fast_a_supplier_delivers() -> None:
+    good, bad = trust(*[FAST] * 500), trust(*[FAST] * 400, *[FAILED] * 100)
+
+    assert good.chance > 0.99
+    assert 0.78 < bad.chance < 0.84
+    assert 2.0 < good.seconds < 4.5
+
+
 # --- what is stored --------------------------------------------------------------------------------------------------
 
 
