@@ -4,7 +4,7 @@ Nobody is let in by a short cut: two people do here what two people do anywhere.
 each says so in its first line.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +73,7 @@ def let_in(one: Local, url: str, given: Mapping[str, Any], owner: Shop, operator
     if not checked["answers"]:
         raise Failed(f"the {one.kind} stand-in does not answer as it should at {url}")
     if known["supplier"]["standing"] != "approved":
-        _show_papers(one, path, known, owner, operator)
+        show_papers(one.company, {brand for brand, _ in one.sells.values()}, path, known, owner, operator)
         operator.call("POST", f"{path}/review")
         owner.call("POST", f"{path}/approve")
     owner.call("POST", f"{path}/sync")
@@ -81,19 +81,19 @@ def let_in(one: Local, url: str, given: Mapping[str, Any], owner: Shop, operator
     return f"{one.code} ({one.kind}): we have {client.money(checked['balance'])}"
 
 
-def _show_papers(one: Local, path: str, known: Mapping[str, Any], owner: Shop, operator: Shop) -> None:
-    """One person brings each, another accepts it."""
+def show_papers(
+    company: str, brands: Iterable[str], path: str, known: Mapping[str, Any], owner: Shop, operator: Shop
+) -> None:
+    """Show what of his papers is missing: one person brings each, another accepts it. known: his dossier, at `path`."""
     wanted: list[dict[str, Any]] = [{"paper": paper} for paper in known["missing"]]
     shown = {brand["brand"] for brand in known["supplier"]["brands"]}
     wanted += [
         {"paper": "authorisation", "brand": brand, "issued_by": f"{brand}（本机模拟）", "from_owner": True}
-        for brand in sorted({brand for brand, _ in one.sells.values()})
+        for brand in sorted(brands)
         if brand.casefold() not in shown
     ]
     for paper in wanted:
-        asked = owner.call(
-            "POST", f"{path}/documents", {**paper, "file_name": "simulated.pdf", "issued_to": one.company}
-        )
+        asked = owner.call("POST", f"{path}/documents", {**paper, "file_name": "simulated.pdf", "issued_to": company})
         client.put(asked["upload_url"], PAPER.encode())
         document = f"{path}/documents/{asked['document_id']}"
         owner.call("POST", f"{document}/received")
@@ -106,6 +106,6 @@ def _map(one: Local, owner: Shop) -> None:
         # Some kinds write what it is behind the name.
         offer = next((his for his in found if f"{his['title']} ".startswith(f"{product.name} ")), None)
         if offer:
-            fills = {field["name"]: "phone" for field in offer["fields"]}
+            fills = {field["name"]: "phone" for field in offer["fields"]}  # without them, he is asked for his fields
             body = {"product": offer["product"], "sku": sku, "fills": fills}
             owner.call("POST", f"/console/offers/{one.code}/map", body)

@@ -23,7 +23,7 @@ HOLDING = {"holding", "placed", "paid", "review", "cleared", "refused", "partly_
 
 def wrong(stack: Stack) -> list[str]:
     """Everything that does not agree, in sentences; what is still under way counts as agreeing."""
-    return [*_entries(stack), *_money(stack), *_cards(stack)]
+    return [*_entries(stack), *_money(stack), *_cards(stack), *_purchases(stack)]
 
 
 def balances(stack: Stack) -> Counter[str]:
@@ -161,7 +161,7 @@ def _cards(stack: Stack) -> Iterator[str]:
             if status.get(order_id) not in {"delivered", "refunding", "refunded"}:
                 yield told
     for order_id, many in lines.items():
-        wanted = sum(int(line["quantity"]) for line in many)
+        wanted = sum(map(_cards_of, many))
         if status[order_id] == "delivered" and sold[order_id] != wanted:
             yield f"{order_id} is delivered with {sold[order_id]} of {wanted} cards"
 
@@ -177,9 +177,57 @@ def _cards(stack: Stack) -> Iterator[str]:
     for sku in booked.keys() | in_stock.keys():
         if booked[sku] != in_stock[sku]:
             yield f"the books have {booked[sku]} cards of {sku} in stock, the shelf and the holds {in_stock[sku]}"
+    bought = Counter[str]()
+    for attempt in _attempts(stack):
+        bought[attempt["sku"]] += int(attempt.get("delivered", 0)) if attempt["delivers"] == "cards" else 0
     for sku, count in stack.stocked.items():
-        if known[sku] != count:
-            yield f"{count} cards of {sku} came, {known[sku]} are known"
+        if known[sku] != count + bought[sku]:
+            yield f"{count + bought[sku]} cards of {sku} came, {known[sku]} are known"
+
+
+def _cards_of(line: Item) -> int:
+    """How many cards a line has once its order is delivered; what nobody sold to us was paid back."""
+    if line.get("account_sealed"):
+        return 0  # a top-up
+    return int(line.get("got") or 0) if line["fulfilment"] == "purchase" else int(line["quantity"])
+
+
+def _attempts(stack: Stack) -> list[Item]:
+    return [item for item in stack.table("purchases") if "delivers" in item]
+
+
+def _purchases(stack: Stack) -> Iterator[str]:
+    """What came of purchases stands as a debt to each supplier, once, less what he was held to."""
+    cost, rounded = Counter[str](), Counter[str]()
+    lines = {
+        (item["order_id"], f"{int(item['part'][5:]):02}"): item
+        for item in stack.table("orders")
+        if item["part"].startswith("line#")
+    }
+    got = Counter[tuple[str, str]]()
+    for attempt in _attempts(stack):
+        if attempt["state"] not in {"delivered", "late", "reversed"}:
+            if int(attempt.get("delivered", 0)):
+                yield f"{attempt['number']} is {attempt['state']} and delivered something"
+            continue
+        cost[attempt["supplier"]] += int(attempt["cost_e6"])
+        rounded[attempt["supplier"]] += 1 + int(attempt.get("duplicates", 0))
+        if attempt["state"] != "late":
+            got[attempt["order_id"], attempt["part"].partition("#")[0]] += int(attempt["delivered"])
+    for key, count in got.items():
+        pieces, ordered = int(lines[key].get("got") or 0), int(lines[key]["quantity"])
+        if pieces > min(ordered, count):
+            yield f"{key} has {pieces} pieces, where {count} came and {ordered} were ordered"
+    owed = Counter[str]()
+    for entry in _of_ledger(stack):
+        if entry["kind"] == "purchase":
+            for account, amount, *_ in json.loads(entry["legs"]):
+                if account.startswith("payable:"):
+                    owed[account.removeprefix("payable:")] -= int(amount)
+    for supplier in cost.keys() | owed.keys():
+        # Each is rounded to the cent, so that many may differ by many halves.
+        if abs(owed[supplier] * 10_000 - cost[supplier]) > 5_000 * rounded[supplier]:
+            yield f"{owed[supplier]} fen are owed to {supplier}, whose deliveries cost {cost[supplier]} millionths"
 
 
 def _booked(stack: Stack) -> Counter[str]:

@@ -263,6 +263,8 @@ def test_no_policy_has_a_wildcard_action_and_few_may_decrypt(stack: Stack) -> No
         ("bulk-jobs", "kms:Decrypt"),
         ("bulk-jobs", "kms:GenerateDataKey"),
         ("card-dispatch", "kms:GenerateDataKey"),
+        ("purchasing", "kms:GenerateDataKey"),
+        ("purchase-desk", "kms:GenerateDataKey"),
     }
     opens = {
         function.removeprefix("kaquan-local-"): set(many(statement["Condition"]["StringEquals"][PURPOSE]))

@@ -1,0 +1,303 @@
+"""Orders that own stock cannot fill, bought on the deployed stack from suppliers that keep books of their own."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local import supply
+from infra.local.client import Shop as Desk
+from infra.local.supplier_shop import KINDS as STAND_INS
+from infra.local.suppliers.common import Product, Supplier
+from infra.local.suppliers.ledger import TOP_UP
+from infra.local.supply import Local
+from tests.journeys.stack import CATALOGUE, Buyer, Order, Stack, order_in, wait_for
+
+BRAND, FAMILY = "甲牌", "视频会员"
+CARD, PHONE, LISTED = "X901", "X902", "X903"  # which no other journey has in stock
+ROWS = (
+    f"{CARD},{FAMILY},{BRAND},甲牌会员,月卡,card,30.00,25.00,19.80,,90,,\n"
+    f"{PHONE},{FAMILY},{BRAND},甲牌会员直充,月,topup,30.00,25.00,19.80,phone:手机号,,,\n"
+    f"{LISTED},{FAMILY},{BRAND},甲牌会员,季卡,card,80.00,70.00,60.00,,90,,\n"
+)
+FIRST_E6, SECOND_E6 = 15_000_000, 16_000_000
+PURCHASED = 90  # seconds: three pauses that are really waited, on a slow machine
+RETRY_AFTER = (0.5, 1, 2)  # seconds: a supplier's patience, shortened
+
+
+def card(cost_e6: int) -> Product:
+    return Product("1", "甲牌会员 月卡", cost_e6, stock=500)
+
+
+LOCALS = (
+    Local("first", "dujiao", "一号", 901, {CARD: (BRAND, card(FIRST_E6))}),
+    Local("second", "kasushou", "二号", 902, {CARD: (BRAND, card(SECOND_E6))}),
+    Local(
+        "phones",
+        "fulu",
+        "话费",
+        903,
+        {
+            PHONE: (
+                BRAND,
+                Product(
+                    "7", "甲牌会员直充 月", FIRST_E6, TOP_UP, 100, fields=[{"key": "charge_account", "name": "手机号"}]
+                ),
+            )
+        },
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Hub:
+    """The suppliers of these journeys, by our names for them."""
+
+    stack: Stack
+    stand_ins: dict[str, Supplier]
+
+    def url(self, code: str) -> str:
+        return self.stand_ins[code].url
+
+    def paid(self, sku: str = CARD, **more: Any) -> tuple[Buyer, Order]:
+        buyer = self.stack.buyer()
+        order = buyer.place(sku, **more)
+        buyer.pay(order)
+        return buyer, order
+
+    def attempts(self, order: Order) -> list[dict[str, Any]]:
+        reply = self.stack.console("GET", f"/purchases?order_id={order.order_id}", role="auditor")
+        assert reply.status == 200, reply.body
+        return list(reply.body["attempts"])
+
+    def tried(self, order: Order) -> list[tuple[str, str, str]]:
+        return [(one["supplier"], one["state"], one["reason"]) for one in self.attempts(order)]
+
+    def sold(self, code: str, number: str) -> list[dict[str, Any]]:
+        """What a supplier has in his own books under our number."""
+        return Supplier.orders(self.url(code), number)
+
+    def until_task(self, kind: str, about: str) -> str:
+        """The open task of this kind about something."""
+
+        def found() -> str:
+            tasks = self.stack.console("GET", "/tasks").body["tasks"]
+            return next((str(one["task_id"]) for one in tasks if (one["kind"], one["about"]) == (kind, about)), "")
+
+        return wait_for(found, f"a task {kind} about {about}", PURCHASED)
+
+    def price(self, cost_e6: int, *codes: str) -> None:
+        for code in codes:
+            Supplier.change_product(self.url(code), "1", cost_e6=cost_e6)
+            assert self.stack.console("POST", f"/suppliers/{code}/sync", role="operator").status == 200
+
+
+@pytest.fixture(scope="module")
+def hub(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    sample = CATALOGUE.read_text(encoding="utf-8-sig")
+    view = stack.import_catalogue((sample.rstrip("\n") + "\n" + ROWS).encode())
+    assert (view["state"], view["counts"]["refused"]) == ("done", 0), view
+    folder = Path(tmp_path_factory.mktemp("suppliers"))
+    owner, operator = (Desk(stack.api, stack.token(role)) for role in ("owner", "operator"))
+    with ExitStack() as running:
+        found = {}
+        for one in LOCALS:
+            make = STAND_INS[one.kind]()
+            stand_in = make(folder / f"{one.code}.sqlite", seed=one.seed, retry_after=RETRY_AFTER, answer_within=60)
+            found[one.code] = running.enter_context(stand_in)
+            for _ in range(2):  # as when `make run` is said twice
+                supply.let_in(one, stand_in.url, {"terms": stand_in.terms, "keys": stand_in.keys}, owner, operator)
+        yield Hub(stack, found)
+
+
+def test_what_own_stock_has_not_is_bought_from_the_cheapest_and_delivered(hub: Hub) -> None:
+    buyer, order = hub.paid(quantity=2)
+    hub.stack.until(order.order_id, "delivered", seconds=PURCHASED)
+
+    [attempt] = hub.attempts(order)
+    assert (attempt["supplier"], attempt["delivered"], attempt["cost"]["amount_minor"]) == ("first", 2, 3_000)
+    assert [one["supplier"] for one in attempt["choices"]] == ["first", "second"]
+    [sale] = hub.sold("first", attempt["number"])
+    assert set(buyer.reveal(order)) == {one["password"] for one in sale["cards"]}
+    assert hub.sold("second", attempt["number"]) == []
+    answered = [told["answers"] for told in Supplier.told(hub.url("first"), sale["order_no"])]
+    wait_for(
+        lambda: any(
+            answer["status"] == 200
+            for told in Supplier.told(hub.url("first"), sale["order_no"])
+            for answer in told["answers"]
+        ),
+        f"the supplier's callback to be taken: {answered}",
+    )
+
+
+def test_own_stock_is_sold_before_anything_is_bought(hub: Hub) -> None:
+    (code,) = hub.stack.stock(CARD, 1)
+    buyer, order = hub.paid()
+    hub.stack.until(order.order_id, "delivered")
+    assert buyer.reveal(order) == [code]
+    assert hub.attempts(order) == []
+
+
+def test_where_the_cheapest_is_down_the_second_sells_it(hub: Hub) -> None:
+    buyer, order = hub.stack.buyer(), None
+    order = buyer.place(CARD)
+    Supplier.go_down(hub.url("first"), 120)
+    buyer.pay(order)
+    hub.stack.until(order.order_id, "delivered", seconds=2 * PURCHASED)
+    Supplier.go_down(hub.url("first"), 0)
+
+    tried = hub.tried(order)
+    assert [(supplier, state) for supplier, state, _ in tried] == [("first", "failed"), ("second", "delivered")], tried
+    first, second = hub.attempts(order)
+    assert hub.sold("first", first["number"]) == []
+    assert len(hub.sold("second", second["number"])) == 1
+    assert len(buyer.reveal(order)) == 1
+
+
+def test_who_answers_nothing_is_asked_and_nothing_is_bought_twice(hub: Hub) -> None:
+    Supplier.misbehave(hub.url("first"), "buy", "silent")
+    buyer, order = hub.paid()
+    hub.stack.until(order.order_id, "delivered", seconds=PURCHASED)
+
+    [attempt] = hub.attempts(order)
+    assert attempt["messages"][0]["outcome"] == "unknown"
+    [sale] = hub.sold("first", attempt["number"])
+    assert buyer.reveal(order) == [one["password"] for one in sale["cards"]]
+    assert Supplier.bought_twice(hub.url("first")) == []
+
+
+def test_a_price_that_jumps_waits_for_a_person(hub: Hub) -> None:
+    buyer = hub.stack.buyer()
+    order = buyer.place(CARD)
+    hub.price(26_000_000, "first", "second")
+    buyer.pay(order)
+    wait_for(lambda: hub.tried(order), "the purchase to be held", PURCHASED)
+    [held] = hub.attempts(order)
+    assert (held["state"], held["most"]["amount_minor"]) == ("held", 2_500), held
+    assert {one["reason"] for one in held["left_out"]} == {"too_dear"}
+    hub.until_task("price_jump", held["number"])
+    path = f"/purchases/{held['number']}/allow"
+    assert hub.stack.console("POST", path, {"most_minor": 2_400, "note": "less"}).status == 422
+    allowed = hub.stack.console("POST", path, {"most_minor": 2_600, "note": "a good customer"}, role="operator")
+    assert allowed.status == 200, allowed.body
+    hub.stack.until(order.order_id, "delivered", seconds=PURCHASED)
+    assert hub.attempts(order)[-1]["cost"]["amount_minor"] == 2_600
+    hub.price(FIRST_E6, "first")
+    hub.price(SECOND_E6, "second")
+
+
+def test_a_wrong_account_is_refused_before_anybody_pays(hub: Hub) -> None:
+    right = hub.stack.canaries.phone()
+    buyer = hub.stack.buyer()
+
+    def placed(phone: str) -> Any:
+        return buyer.try_to_place(PHONE, lines=[{"sku": PHONE, "quantity": 1, "account": {"phone": phone}}])
+
+    malformed, unknown = placed("no phone"), placed("12345678901")
+    assert [malformed.status, unknown.status] == [422, 422]
+    assert unknown.body["fields"] == [{"field": "account.phone", "reason": "unknown_account"}]
+    order = order_in(placed(right))
+    buyer.pay(order)
+    hub.stack.until(order.order_id, "delivered", seconds=PURCHASED)
+
+    [attempt] = hub.attempts(order)
+    [sale] = hub.sold("phones", attempt["number"])
+    assert sale["account"] == {"charge_account": right}
+    (line,) = buyer.call("GET", f"/orders/{order.order_id}", bearer=order.token).body["lines"]
+    assert (line["got"], line["account"], bool(line["proof"])) == (1, {"phone": f"19****{right[-2:]}"}, True)
+    assert right not in str(hub.attempts(order))
+    assert buyer.reveal(order) == []
+
+
+def test_who_is_suspended_gets_nothing_until_two_people_let_him_in_again(hub: Hub) -> None:
+    said = hub.stack.console("POST", "/suppliers/first/suspend", {"said": "looked into"})
+    assert said.status == 200, said.body
+    _, order = hub.paid()
+    hub.stack.until(order.order_id, "delivered", seconds=PURCHASED)
+    assert hub.tried(order) == [("second", "delivered", "")]
+    assert {(one["supplier"], one["reason"]) for one in hub.attempts(order)[0]["left_out"]} == {
+        ("first", "not_admitted")
+    }
+    assert hub.stack.console("POST", "/suppliers/first/review", role="operator").status == 200
+    assert hub.stack.console("POST", "/suppliers/first/approve").status == 200
+    _, order = hub.paid()
+    hub.stack.until(order.order_id, "delivered", seconds=PURCHASED)
+    assert hub.tried(order) == [("first", "delivered", "")]
+
+
+def test_a_person_buys_what_only_a_price_list_has(hub: Hub) -> None:
+    owner, operator = (Desk(hub.stack.api, hub.stack.token(role)) for role in ("owner", "operator"))
+    company = "三号（本机模拟）有限公司"
+    path = "/console/suppliers/listed"
+    known = owner.call("PUT", path, {"kind": "pricelist", "name": "三号", "company": company})
+    supply.show_papers(company, {BRAND}, path, known, owner, operator)
+    operator.call("POST", f"{path}/review")
+    owner.call("POST", f"{path}/approve")
+    table = base64.b64encode("商品编号,商品名称,供货价,库存\nA1,甲牌会员 季卡,58.00,50\n".encode()).decode()
+    assert owner.call("POST", f"{path}/pricelist", {"content": table})["new"] == 1
+    owner.call("POST", "/console/offers/listed/map", {"product": "A1", "sku": LISTED})
+
+    buyer, order = hub.paid(LISTED)
+    wait_for(lambda: hub.tried(order), "a person to be asked", PURCHASED)
+    [attempt] = hub.attempts(order)
+    hub.until_task("buy_by_hand", attempt["number"])
+    code = hub.stack.canaries.code()
+    settled = hub.stack.console(
+        "POST",
+        f"/purchases/{attempt['number']}/settle",
+        {"outcome": "delivered", "note": "bought at his desk", "cards": [{"code": code}], "cost_minor": 5_800},
+        role="operator",
+    )
+    assert settled.status == 200, settled.body
+    hub.stack.until(order.order_id, "delivered", seconds=PURCHASED)
+    assert buyer.reveal(order) == [code]
+
+
+def test_offers_are_compared_and_put_in_order_and_scored(hub: Hub) -> None:
+    def compared() -> list[dict[str, Any]]:
+        return list(hub.stack.console("GET", f"/skus/{CARD}/offers", role="auditor").body["offers"])
+
+    assert [(one["supplier"], one["sells"]) for one in compared()] == [("first", True), ("second", True)]
+    keys = [{"supplier": one["supplier"], "product": one["product"]} for one in compared()]
+    put = hub.stack.console("PUT", f"/skus/{CARD}/offers/order", {"offers": keys[1:]}, role="operator")
+    assert put.status == 200, put.body
+    wait_for(lambda: [one["supplier"] for one in compared()] == ["second", "first"], "the seller's own order")
+    _, order = hub.paid()
+    hub.stack.until(order.order_id, "delivered", seconds=PURCHASED)
+    assert hub.tried(order) == [("second", "delivered", "")]
+    assert hub.stack.console("PUT", f"/skus/{CARD}/offers/order", {"offers": []}, role="operator").status == 200
+    mapping = {"product": keys[1]["product"], "sku": CARD}
+    for verb in ("unmap", "map"):
+        assert hub.stack.console("POST", f"/offers/second/{verb}", mapping, role="operator").status == 200
+    for function in ("supplier-sync", "supplier-scores"):
+        assert hub.stack.invoke(function, {"time": datetime.now(UTC).isoformat()}) is None
+    scores = hub.stack.console("GET", "/suppliers/first/scores", role="auditor")
+    assert scores.status == 200, scores.body
+
+
+def test_cards_that_are_said_to_be_void_are_recalled_and_their_supplier_is_not_asked_again(hub: Hub) -> None:
+    buyer, order = hub.paid()
+    hub.stack.until(order.order_id, "delivered", seconds=PURCHASED)
+    [attempt] = hub.attempts(order)
+    code = attempt["supplier"]
+    said = {"source": "issuer", "note": "stolen cards"}
+    void = hub.stack.console("POST", f"/purchases/{attempt['number']}/void", said)
+    assert void.status == 201, void.body
+
+    hub.stack.until(order.order_id, "refunded", seconds=PURCHASED)  # own stock has none to put in its place
+    told = buyer.call("GET", f"/orders/{order.order_id}", bearer=order.token).body["notice"]
+    assert told["code"] == "refunded", told
+    scores = hub.stack.console("GET", f"/suppliers/{code}/scores", role="auditor").body
+    assert [(one["family"], one["tier"]) for one in scores["families"]] == [(FAMILY, "D")]
+    compared = hub.stack.console("GET", f"/skus/{CARD}/offers").body["offers"]
+    assert {one["supplier"]: one["tier"] for one in compared}[code] == "D"
+    cleared = hub.stack.console("POST", f"/suppliers/{code}/scores/clear", {"family": FAMILY})
+    assert cleared.status == 200, cleared.body
