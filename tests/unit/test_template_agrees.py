@@ -127,6 +127,18 @@ def test_two_functions_alone_can_decrypt_the_key_of_a_card() -> None:
     assert set(able) <= {"card_reveal", "vault_keeping", "bulk_jobs"}
 
 
+def test_whoever_calls_suppliers_as_us_calls_from_the_one_address_where_there_is_one() -> None:
+    keys = {
+        folder for folder, (_, properties) in FUNCTIONS.items() if "SupplierSecrets" in str(statements_of(properties))
+    }
+    # Callbacks are only verified; a buyer who orders waits for no network of ours, and a supplier who refuses to say
+    # whether his account is there is as one who cannot say.
+    assert {folder for folder, (_, properties) in FUNCTIONS.items() if "VpcConfig" in properties} == keys - {
+        "supplier_webhooks",
+        "order_intake",
+    }
+
+
 def purposes_of(statement: dict[str, Any]) -> set[str]:
     """What the keys are for that a statement lets decrypt, by the encryption context that it insists on."""
     allowed = statement.get("Condition", {}).get("StringEquals", {}).get("kms:EncryptionContext:purpose", "anything")
