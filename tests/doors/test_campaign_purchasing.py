@@ -83,6 +83,7 @@ class Kind(NamedTuple):
     asks: tuple[str, ...]  # the routes of a question what became of it
     terms: Mapping[tuple[str, str], Mapping[str, str]] = {}  # what we know of him if he is so
     topup: str = ""  # his name of the field that a top-up asks for
+    denies: str = ""  # the route on which he may not find what is there
 
 
 _REPEAT = {("repeat", how): {"trait.repeat": how} for how in ("buys", "replays", "refuses")}
@@ -96,9 +97,9 @@ KINDS = {
     "dujiao": Kind("buy", ("order", "product"), {**_REPEAT, **_SIGNED_PATH}, "qq"),
     "kasushou": Kind("buy", ("order",), {**_REPEAT, **_BY_OURS}, "qq"),
     "acg": Kind("trade", ("query", "item")),
-    "fulu": Kind("buy", ("query", "goods"), {**_REPEAT, **_CIPHER}, "charge_account"),
+    "fulu": Kind("buy", ("query", "goods"), {**_REPEAT, **_CIPHER}, "charge_account", "query"),
     "kashangwl": Kind("buy", ("order",), {**_REPEAT, **_BY_OURS}, "qq"),
-    "reloadly": Kind("buy", ("cards", "history", "status", "token"), _REPEAT),
+    "reloadly": Kind("buy", ("cards", "history", "status", "token"), _REPEAT, denies="history"),
 }
 NEVER = {
     *("before_slow", "slow"),  # a pause is silence that takes longer
@@ -218,6 +219,17 @@ class Market:
         one.misbehave(route, fault, self.chance.choice((1, 1, 2, 4)), **more)
         self.did[f"{one.code} {route} {fault}"] += 1
 
+    def cheat(self) -> None:
+        one = self.one()
+        one.misbehave(KINDS[one.stand_in.kind].places, self.chance.choice(("same_code", "half", "dearer")))
+
+    def deny(self) -> None:
+        """The answer to an order is lost, and who is asked after it does not find it for a while."""
+        one = self.chance.choice([one for one in self.sellers.values() if KINDS[one.stand_in.kind].denies])
+        kind = KINDS[one.stand_in.kind]
+        one.misbehave(kind.places, "silent")
+        one.misbehave(kind.denies, "absent", 2)
+
     def speak_oddly(self) -> None:
         one = self.one()
         if calls := [route for route in ("callback", "notify") if route in one.stand_in.fault_kinds]:
@@ -330,7 +342,8 @@ class Market:
 
     def happen(self) -> None:
         weights = {
-            self.order: 30, self.trouble: 16, self.speak_oddly: 4, self.go_down: 1, self.reprice: 3, self.lie: 3,
+            self.order: 30, self.trouble: 16, self.speak_oddly: 4, self.cheat: 3, self.deny: 2,
+            self.go_down: 1, self.reprice: 3, self.lie: 3,
             self.run_dry: 1, self.forge: 2, self.read: 4, self.wait: 12, self.pause: 1, self.stock: 1, self.decide: 2,
         }  # fmt: skip
         [act] = self.chance.choices(list(weights), list(weights.values()))
