@@ -18,7 +18,7 @@ from shared.kernel import clock
 from shared.kernel.errors import InvalidRequest
 from shared.kernel.records import Lost, Transaction
 from shared.kernel.telemetry import logger
-from shared.steps import supplier_sync
+from shared.steps import supplier_sync, supply
 from shared.suppliers import accounts, matching, offers, price_files, prices, registry
 from shared.suppliers.accounts import Head
 from shared.suppliers.errors import MappedOtherwise, UnknownOffer
@@ -116,7 +116,7 @@ def unmap(supplier: str, wanted: UnmapOffer, by: str) -> OfferView:
 def compared(name: str, now: datetime) -> Comparison:
     """The offers of a SKU side by side, or UnknownSku."""
     sku = _sku(name)
-    return Comparison(sku=name, title=sku.title, offers=_compared(offers.of_sku(name), sku.brand, now))
+    return Comparison(sku=name, title=sku.title, offers=_compared(offers.of_sku(name), sku, now))
 
 
 def put_in_order(name: str, wanted: OrderOffers, by: str, now: datetime) -> Comparison:
@@ -144,7 +144,7 @@ def put_in_order(name: str, wanted: OrderOffers, by: str, now: datetime) -> Comp
         pinned[key] = _offer(*key)  # the index has not shown it yet
     for key, one in pinned.items():
         one.pin = places[key]
-    return Comparison(sku=name, title=sku.title, offers=_compared(list(pinned.values()), sku.brand, now))
+    return Comparison(sku=name, title=sku.title, offers=_compared(list(pinned.values()), sku, now))
 
 
 def sync(supplier: str, now: datetime) -> SyncView:
@@ -167,9 +167,9 @@ def take_list(supplier: str, sent: PriceList, now: datetime) -> ListTaken:
     return ListTaken(supplier=supplier, **vars(synced), refused=rows, refused_count=len(refused))
 
 
-def _compared(found: Sequence[Offer], brand: str, now: datetime) -> list[ComparedOffer]:
+def _compared(found: Sequence[Offer], sku: Sku, now: datetime) -> list[ComparedOffer]:
     heads = accounts.heads(str(one.supplier) for one in found)
-    rows = [_row(one, heads[str(one.supplier)], brand, now) for one in found if str(one.supplier) in heads]
+    rows = [_row(one, heads[str(one.supplier)], sku, now) for one in found if str(one.supplier) in heads]
     comparable = [row for row in rows if row.on_sale and not row.stale]
     doubtful = prices.doubtful(_landed(comparable), _landed(row for row in comparable if row.admitted))
     return sorted((_judged(row, (row.supplier, row.product) in doubtful) for row in rows), key=_rank)
@@ -191,8 +191,8 @@ def _rank(row: ComparedOffer) -> tuple[object, ...]:
     return not row.sells, *pinned, row.landed_e6 is None, row.landed_e6 or 0, row.supplier, row.product
 
 
-def _row(one: Offer, head: Head, brand: str, now: datetime) -> ComparedOffer:
-    admitted = head.may_supply(brand, clock.shanghai_day(now).isoformat())
+def _row(one: Offer, head: Head, sku: Sku, now: datetime) -> ComparedOffer:
+    admitted = head.may_supply(sku.brand, clock.shanghai_day(now).isoformat())
     synced_at = clock.parse(str(head.synced_at)) if head.synced_at else None
     stale = prices.stale(str(head.kind), synced_at, now)
     known = one.currency == head.currency
@@ -200,7 +200,7 @@ def _row(one: Offer, head: Head, brand: str, now: datetime) -> ComparedOffer:
         **_shown(one),
         supplier_name=str(head.name),
         standing=str(head.standing),
-        tier=str(head.tier),
+        tier=supply.tier_in(sku, head),
         stopped=str(head.stopped) if head.stopped else None,
         paused=bool(head.paused_by),
         admitted=admitted,

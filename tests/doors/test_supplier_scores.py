@@ -151,6 +151,8 @@ def test_a_supplier_stands_where_his_worst_family_does(shop: Shop) -> None:
 
     assert tier(one) == "D"
     assert left_out() == {}  # in this family he is still trusted
+    offered = shop.call("GET", f"/console/skus/{SKU}/offers", groups="auditor").body["offers"]
+    assert [one["tier"] for one in offered] == ["B"]
     supplier_scores.cleared(one, family(OTHER_SKU), NOW)
     assert tier(one) == "B"
 
