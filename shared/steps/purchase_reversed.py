@@ -15,6 +15,7 @@ from datetime import datetime
 from shared.inventory import records as inventory
 from shared.inventory.records import Card
 from shared.inventory.states import CardState
+from shared.kernel.errors import Busy
 from shared.kernel.money import minor_from_e6
 from shared.kernel.records import Lost, Transaction
 from shared.kernel.telemetry import count, logger
@@ -29,18 +30,30 @@ from shared.suppliers.purchases import Attempt
 from shared.suppliers.supplier import Answer, Delivers, Reason
 
 TASK = "purchase_reversed"
+ATTEMPTS = 12  # lost races over its cards, which may be sold at this very moment
+SEEN = ("card_id", "state", "sku", "cost_e6", "order_id", "recall_id", "purchase_id")
 CAME = frozenset({AttemptState.DELIVERED, AttemptState.LATE})
 
 
 def take_back(attempt: Attempt, answer: Answer, now: datetime) -> None:
-    """He says that it is his again, and our money ours; raises Lost if somebody wrote it down first.
+    """He says that it is his again, and our money ours; raises Lost if somebody wrote it down first, or Busy.
 
     attempt: one that came, see CAME.
     """
-    head = orders.outline_of(str(attempt.order_id)).head
-    cards = _cards(attempt) if attempt.lot_id else []
-    legs = _claim(attempt, cards)
     call_somebody(attempt, now)  # first: were it written down and nobody told, nobody ever would be
+    for _ in range(ATTEMPTS):
+        try:
+            _store(attempt, answer, _cards(attempt) if attempt.lot_id else [], now)
+            return
+        except Lost as lost:
+            if "attempt" in lost.refused:
+                raise
+    raise Busy
+
+
+def _store(attempt: Attempt, answer: Answer, cards: Sequence[Card], now: datetime) -> None:
+    head = orders.outline_of(str(attempt.order_id)).head
+    legs = _claim(attempt, cards)
     with Transaction() as tx:
         said = purchases.told(attempt, "reversed", answer, now)
         purchases.move(tx, attempt, AttemptState.REVERSED, now, None, reason=Reason.REVERSED, said=said)
@@ -77,9 +90,12 @@ def _claim(attempt: Attempt, cards: Sequence[Card]) -> list[posting.Leg]:
 
 
 def _cards(attempt: Attempt) -> list[Card]:
-    """Those of the purchase that nobody has recalled yet."""
-    found = inventory.known(list(inventory.of_lot(str(attempt.lot_id))))
-    return [card for card in found if card.purchase_id == attempt.number and recalls.unsettled(card)]
+    """Those of the purchase that nobody has recalled yet; Busy while the index does not show all that it brought."""
+    seen = inventory.known(inventory.of_lot(str(attempt.lot_id)), SEEN)
+    found = [card for card in seen if card.purchase_id == attempt.number]
+    if len(found) < int(attempt.delivered):
+        raise Busy
+    return [card for card in found if recalls.unsettled(card)]
 
 
 def _recall_id(attempt: Attempt) -> str:

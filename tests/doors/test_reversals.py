@@ -17,7 +17,7 @@ from shared.kernel import clock
 from shared.ledger import records as ledger
 from shared.orders import records as orders
 from shared.staff import records as staff
-from shared.steps import purchasing, settlement
+from shared.steps import purchase_reversed, purchasing, settlement
 from shared.suppliers import attempts, purchases
 from shared.suppliers.attempts import AttemptState
 from shared.suppliers.purchases import Attempt
@@ -28,7 +28,7 @@ CARD, TOP_UP = "G020", "V004"
 QQ = "847362915"
 
 
-def cards(kind: str = "kashangwl") -> Product:
+def cards() -> Product:
     return Product("1", "Steam 充值卡 100 元", 91_000_000, stock=50)
 
 
@@ -178,6 +178,27 @@ def test_unsold_cards_that_are_taken_back_are_sold_to_nobody(shop: Shop, tmp_pat
     assert balanced()
 
 
+def test_a_card_that_is_sold_in_the_moment_of_its_reversal_is_claimed_as_what_it_is(
+    shop: Shop, them: Selling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = bought(shop, CARD)
+    void(shop, them, order)
+    [card] = sold(order)
+    card.update([inventory.Card.state.set(CardState.HELD)])
+    seen = purchase_reversed._cards
+
+    def meanwhile(attempt: Attempt) -> list[inventory.Card]:
+        found = seen(attempt)
+        card.update([inventory.Card.state.set(CardState.SOLD)])
+        return found
+
+    monkeypatch.setattr(purchase_reversed, "_cards", meanwhile)
+    heard(shop)
+
+    assert attempt_of(order).state == AttemptState.REVERSED
+    assert entries("supplier_claim") == [{"payable:them": 9100, "cogs": -9100}]
+
+
 def test_what_only_fulus_refund_callback_tells_is_for_a_person_to_settle(shop: Shop, tmp_path: Path) -> None:
     with selling(tmp_path, "fulu", "fulu", {TOP_UP: top_up("charge_account")}) as fulu:
         Fulu.call_back(fulu.url, f"{shop.inbox.url}/webhooks/suppliers/fulu")
@@ -196,6 +217,17 @@ def test_what_only_fulus_refund_callback_tells_is_for_a_person_to_settle(shop: S
             assert (answer.status, answer.body["state"]) == (200, "reversed")
         assert entries("supplier_claim") == [{"payable:fulu": 650, "cogs": -650}]
         assert balanced()
+
+
+def test_a_supplier_who_does_not_say_how_much_is_back_is_left_to_a_person(shop: Shop, tmp_path: Path) -> None:
+    with selling(tmp_path, "them", "kasushou", {CARD: cards()}) as them:
+        order = bought(shop, CARD)
+        void(shop, them, order)
+        heard(shop)
+
+        assert attempt_of(order).state == AttemptState.DELIVERED
+        assert open_tasks() == [("purchase_reversed", str(attempt_of(order).number))]
+        assert (entries("supplier_claim"), [bool(card.recall_id) for card in sold(order)]) == ([], [False])
 
 
 def test_an_attempt_that_brought_nothing_cannot_be_reversed(shop: Shop, them: Selling) -> None:
