@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from math import sqrt
 from typing import Final
 
@@ -61,8 +63,16 @@ class _Known:
     skus: Mapping[str, Sku]
     histories: Mapping[str, History]
     levels: Mapping[str, Level]
-    coming: Mapping[str, int]
+    orders: Sequence[StockOrder]  # that are on their way
     leads: Mapping[str, tuple[float, float]]
+
+    @cached_property
+    def coming(self) -> Counter[str]:
+        """Pieces of each SKU."""
+        coming: Counter[str] = Counter()
+        for one in self.orders:
+            coming[str(one.sku)] += one.missing
+        return coming
 
 
 # --- each hour -------------------------------------------------------------------------------------------------------
@@ -85,7 +95,8 @@ def count_in(now: datetime) -> None:
     """Count the cards that imports have brought of each open order."""
     for one in stock_orders.on_their_way():
         levels = [insights.of_lot(lot_id) for lot_id in lots.of_purchase(one.id)]
-        stock_orders.count_in(one.id, sum(sum(level.numbers) - level.void for level in levels), now)
+        with suppress(Lost):  # somebody has closed it meanwhile
+            stock_orders.count_in(one.id, sum(sum(level.numbers) - level.void for level in levels), now)
 
 
 def _best_first(now: datetime) -> list[str]:
@@ -114,7 +125,7 @@ def listed(query: ProcurementQuery, now: datetime) -> Procurement:
         day=str(ranked.day) if ranked else None,
         advice=[one for one in shown if one],
         next_cursor=str(end) if end < len(names) else None,
-        on_their_way=[_order(one) for one in stock_orders.on_their_way()],
+        on_their_way=[_order(one) for one in known.orders],
     )
 
 
@@ -151,10 +162,8 @@ def _know(names: Sequence[str]) -> _Known:
     """All that is read for these SKUs together; only those that are cards, and of which something is known, are in."""
     histories = history.of(names)
     skus = {name: sku for name, sku in catalog.skus(histories).items() if not sku.account_fields}
-    coming: Counter[str] = Counter()
-    for one in stock_orders.on_their_way():
-        coming[str(one.sku)] += one.missing
-    return _Known(skus, histories, insights.levels(skus), coming, _leads(stock_orders.came()))
+    orders, leads = stock_orders.on_their_way(), _leads(stock_orders.came())
+    return _Known(skus, histories, insights.levels(skus), orders, leads)
 
 
 def _leads(came: Iterable[StockOrder]) -> dict[str, tuple[float, float]]:
@@ -181,7 +190,7 @@ def _advice(name: str, known: _Known, now: datetime) -> tuple[Advice | None, Dem
     terms = _terms(sku, offers, known)
     if not wanted.level:
         return None, wanted, offers, terms
-    shelf = Shelf(name, known.levels[name].available if name in known.levels else 0, known.coming.get(name, 0))
+    shelf = Shelf(name, known.levels[name].available if name in known.levels else 0, known.coming[name])
     return advice.advise(shelf, wanted, terms), wanted, offers, terms
 
 
@@ -236,7 +245,7 @@ def _shown(name: str, known: _Known, now: datetime) -> AdviceView | None:
         title=known.skus[name].title,
         quantity=found.quantity,
         on_hand=known.levels[name].available if name in known.levels else 0,
-        on_order=known.coming.get(name, 0),
+        on_order=known.coming[name],
         reorder_at=found.reorder_at,
         wanted_e3=round(1000 * wanted.over(1.0)),
         hours_left=round(24 * (found.days_left or 0.0)),
