@@ -460,7 +460,12 @@ hearing = adapter_at("https://x.example")
 @pytest.mark.parametrize("fields", [CALLBACK, REFUND])
 @pytest.mark.parametrize("secret", [SECRET, OLD_SECRET])
 def test_a_callback_of_an_order_or_a_refund_names_our_order(fields: dict[str, str], secret: str) -> None:
-    assert hearing.parse_callback({}, callback(fields, secret), NOW) == News(number=NUMBER)
+    news = hearing.parse_callback({}, callback(fields, secret), NOW)
+    assert news == News(number=NUMBER, taken_back=fields is REFUND)
+
+
+def test_a_refund_that_did_not_come_about_takes_nothing_back() -> None:
+    assert not hearing.parse_callback({}, callback({**REFUND, "refund_status": "failed"}), NOW).taken_back
 
 
 def test_a_callback_with_the_documented_fields_is_read() -> None:
