@@ -337,9 +337,10 @@ def _absent(at: _Work, attempt: Attempt, answer: Answer, now: datetime) -> _Wait
     if attempts.is_absent(first, now):
         _fail(at, attempt, Reason.LOST, now, answer, look_back=now + attempts.LOOK_BACK)
     wait = attempts.ABSENT_APART
+    accepted = attempt.now_state is AttemptState.ACCEPTED
     purchases.move_alone(
         attempt,
-        AttemptState.UNKNOWN,
+        AttemptState.ACCEPTED if accepted else AttemptState.UNKNOWN,
         now,
         now + wait,
         asks=int(attempt.asks) + 1,

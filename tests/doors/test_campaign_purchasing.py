@@ -402,8 +402,10 @@ class Market:
 
 
 def _landed(one: Selling, order: Order) -> int:
-    """What an order cost us, in millionths of a yuan."""
-    return prices.landed_e6(order.total_e6 - order.returned_e6, round(_rate(one) * 1_000_000))
+    """What he says that an order cost us, in millionths of a yuan: of a part that they give back, few say it."""
+    tells = one.stand_in.traits.get("order_money") == "told" or order.state in GIVEN_BACK
+    cost_e6 = order.total_e6 - (order.returned_e6 if tells else 0)
+    return prices.landed_e6(cost_e6, round(_rate(one) * 1_000_000))
 
 
 def _rate(one: Selling) -> float:

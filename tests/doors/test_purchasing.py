@@ -372,3 +372,19 @@ def test_who_is_set_aside_is_not_asked_by_sending_the_order_again(shop: Shop, ch
         purchasing.work({"order_id": order.order_id, "line": "1"}, datetime.now(UTC) + timedelta(seconds=seconds))
     assert shop.status(order) == "delivered"
     assert len(cheap.bought()) == 1
+
+
+def test_who_accepts_an_order_and_then_does_not_find_it_is_asked_on(shop: Shop, tmp_path: Path, dear: Selling) -> None:
+    with selling(tmp_path, "fickle", "fulu", {SKU: card("10000001", 90_000_000)}, seed=2) as fickle:
+        fickle.misbehave("buy", "late_asks", seconds=1)
+        fickle.misbehave("query", "absent")
+        order = paid(shop)
+        shop.pump()
+        now = datetime.now(UTC)
+        purchasing.work({"order_id": order.order_id, "line": "1"}, now + timedelta(seconds=10))
+        [attempt] = purchases.of_order(order.order_id)
+        assert (attempt.state, bool(attempt.absent_at)) == ("accepted", True)
+
+        purchasing.work({"order_id": order.order_id, "line": "1"}, now + timedelta(minutes=4))
+        assert tried(order) == [("fickle", "delivered", "")]
+        assert dear.bought() == []
