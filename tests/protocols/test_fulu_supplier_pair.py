@@ -187,3 +187,24 @@ def test_callbacks_of_orders_and_refunds_name_our_order_and_forged_ones_are_refu
         with contextlib.suppress(BadCallback):
             heard.append(fulu.parse_callback({}, notice.raw, now()).number)
     assert heard == [purchase.number] * 2  # the third is the forged one
+
+
+@pytest.mark.parametrize("label", ["手机号", "账号"])
+def test_a_phone_is_asked_after_and_no_other_account(fulu: Supplier, them: Fulu, label: str) -> None:
+    fields = [{"key": "charge_account", "name": label}]
+    Fulu.put_products(them.url, [Goods("10000003", "样板会员", 8_800_000, kind="topup", fields=fields)])
+    said = [fulu.check_account("10000003", {"charge_account": text}, now()) for text in ("13800000000", "12800000000")]
+
+    assert fulu.traits.checks_account
+    assert said == ([True, False] if label == "手机号" else [None, None])
+    assert fulu.check_account("10000003", {}, now()) is None
+    assert fulu.check_account("10000009", {"charge_account": "12800000000"}, now()) is None
+
+
+def test_who_may_not_ask_after_a_phone_is_told_nothing_of_it(fulu: Supplier, them: Fulu) -> None:
+    fields = [{"key": "charge_account", "name": "手机号"}]
+    Fulu.put_products(them.url, [Goods("10000003", "样板会员", 8_800_000, kind="topup", fields=fields)])
+    Fulu.misbehave(them.url, "mobile", "refuse_key")
+
+    with pytest.raises(SupplierRefused):
+        fulu.check_account("10000003", {"charge_account": "12800000000"}, now())
