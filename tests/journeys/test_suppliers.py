@@ -294,7 +294,7 @@ def test_cards_that_are_said_to_be_void_are_recalled_and_their_supplier_is_not_a
 
     hub.stack.until(order.order_id, "refunded", seconds=PURCHASED)  # own stock has none to put in its place
     told = buyer.call("GET", f"/orders/{order.order_id}", bearer=order.token).body["notice"]
-    assert told["code"] == "refunded", told
+    assert told["code"] == "refunded_recall", told
     scores = hub.stack.console("GET", f"/suppliers/{code}/scores", role="auditor").body
     assert [(one["family"], one["tier"]) for one in scores["families"]] == [(FAMILY, "D")]
     compared = hub.stack.console("GET", f"/skus/{CARD}/offers").body["offers"]
