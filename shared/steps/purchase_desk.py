@@ -84,7 +84,8 @@ def settle(number: str, wanted: SettleAttempt, by: str, now: datetime) -> Attemp
     # Also where it is so already: whoever said it first may have died here, or the supplier was quicker.
     for kind in ("purchase_unknown", "buy_by_hand", "purchase_altered"):
         staff.end_if_open(kind, number, by, wanted.note, now)
-    purchases.hint(attempt, now)
+    # What a person has in his hands is not undone by what the supplier, asked once more, knows of it.
+    purchases.hint(attempt, now, ask=wanted.outcome == "failed")
     return _view(_attempt(number))
 
 

@@ -81,7 +81,9 @@ def _next(record: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
         if new["hinted_at"] == old.get("hinted_at"):
             return []
         line, _, attempt = new["part"]["S"].partition("#")
-        about = {"order_id": new["order_id"]["S"], "line": str(int(line)), "hint": str(int(attempt))}
+        about = {"order_id": new["order_id"]["S"], "line": str(int(line))}
+        if new.get("hinted_why", {}).get("S") != "go_on":
+            about["hint"] = str(int(attempt))
         return [(PURCHASES, about)]
     if new.get("id", {}).get("S", "").startswith("ref_") and not old:
         RefundState(new["state"]["S"])

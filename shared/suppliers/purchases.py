@@ -79,6 +79,7 @@ class Attempt(records.Record):
     ended_at = UnicodeAttribute(null=True)
     hinted = UnicodeAttribute(null=True)  # ``yes`` until somebody has looked: the outbox sends these on
     hinted_at = UnicodeAttribute(null=True)
+    hinted_why = UnicodeAttribute(null=True)  # ``go_on`` where nobody is to be asked what became of it
     due = UnicodeAttribute(null=True)
     due_at = UnicodeAttribute(null=True)
     by_due = Due()
@@ -211,10 +212,14 @@ def look_again(attempt: Attempt, due_at: datetime) -> None:
     )
 
 
-def hint(attempt: Attempt, now: datetime) -> None:
-    """The supplier spoke of it, or a person decided about it: whoever is to look is told by the outbox."""
+def hint(attempt: Attempt, now: datetime, *, ask: bool = True) -> None:
+    """The supplier spoke of it, or a person decided about it: whoever is to look is told by the outbox.
+
+    ask: the supplier is asked what became of it; without that its line only goes on.
+    """
+    why = Attempt.hinted_why.remove() if ask else Attempt.hinted_why.set("go_on")
     Attempt(attempt.order_id, attempt.part).update(
-        [Attempt.hinted.set("yes"), Attempt.hinted_at.set(clock.iso(now))], Attempt.order_id.exists()
+        [Attempt.hinted.set("yes"), Attempt.hinted_at.set(clock.iso(now)), why], Attempt.order_id.exists()
     )
 
 

@@ -23,6 +23,7 @@ from shared.suppliers.attempts import AttemptState
 from shared.suppliers.purchases import Attempt
 from tests.hub import Selling, pump_until, selling
 from tests.shop import Placed, Shop
+from tests.supplied import eventually
 
 CARD, TOP_UP = "G020", "V004"
 QQ = "847362915"
@@ -228,6 +229,26 @@ def test_a_supplier_who_does_not_say_how_much_is_back_is_left_to_a_person(shop: 
         assert attempt_of(order).state == AttemptState.DELIVERED
         assert open_tasks() == [("purchase_reversed", str(attempt_of(order).number))]
         assert (entries("supplier_claim"), [bool(card.recall_id) for card in sold(order)]) == ([], [False])
+
+
+def test_what_a_person_has_in_his_hands_is_not_undone_by_a_supplier_who_knows_nothing_of_it(
+    shop: Shop, them: Selling
+) -> None:
+    them.misbehave("buy", "unknown_fails", seconds=0.1)
+    order = shop.placed(CARD)
+    shop.pay(order)
+    shop.pump()
+    shop.drop_messages()
+    assert attempt_of(order).state == AttemptState.UNKNOWN
+    cards = [{"code": "CAME-BY-PHONE-1234"}]
+    said = {"outcome": "delivered", "note": "he told them by phone", "cards": cards}
+    path = f"/console/purchases/{attempt_of(order).number}/settle"
+    assert shop.call("POST", path, said, groups="operator").status == 200
+    eventually(lambda: them.bought()[0]["state"] == "failed")
+    shop.pump()
+
+    assert (attempt_of(order).state, shop.status(order)) == (AttemptState.DELIVERED, "delivered")
+    assert open_tasks() == []
 
 
 def test_an_attempt_that_brought_nothing_cannot_be_reversed(shop: Shop, them: Selling) -> None:
