@@ -543,11 +543,11 @@ class Audit:
         items = {str(item["id"]): item for item in table("payments")}
         self.money = {name: item for name, item in items.items() if name.startswith("money#")}
         self.refunds = {name: item for name, item in items.items() if name.startswith("ref_")}
-        backs = [self._named(one, taken) for taken in [set()] for till in tills for one in till.refunds()]
+        taken: set[str] = set()
+        backs = [self._named(one, taken) for till in tills for one in till.refunds()]
         # What epay made and did not answer for nobody can ask after: it is a person's, and until he has looked at it
         # it is in no books.
-        self.unheard = [one for one in backs if one.code == "epay" and self._state(one.refund_id) == "unknown"]
-        self.backs = [one for one in backs if one not in self.unheard]
+        self.backs = [one for one in backs if one.code != "epay" or self._state(one.refund_id) != "unknown"]
         self.heads = {item["order_id"]: item for item in table("orders") if item["part"] == "head"}
         self.entries = [item for item in table("ledger") if "legs" in item]
         self.tasks = {(task["kind"], task["about"]) for task in table("tasks") if "open" in task}
