@@ -100,7 +100,7 @@ class LineView(Shape):
     title: str
     quantity: int
     amount: Amount
-    state: Literal["waiting", "delivered", "failed"]
+    state: Literal["waiting", "delivered", "failed", "refunded"]
 
 
 class NoticeView(Shape):
