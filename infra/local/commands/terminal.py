@@ -145,6 +145,14 @@ def a_cost(text: str) -> int:
     return int(wanted)
 
 
+def an_amount(text: str) -> int:
+    """Cents."""
+    minor, rest = divmod(a_cost(text), 10_000)
+    if rest or not minor:
+        raise argparse.ArgumentTypeError(f"{text} is no amount in yuan such as 12.50")
+    return minor
+
+
 def a_share(text: str) -> tuple[str, int]:
     channel, _, number = text.partition("=")
     if not channel or not number.isascii() or not number.isdigit():
