@@ -24,6 +24,7 @@ from shared.payments.provider import Merchant
 BEIJING = timezone(timedelta(hours=8))
 APIV3_KEY = "k" * 32
 WEBHOOK_SECRET = "whsec_" + "s" * 24
+EPAY_KEY = "e" * 32
 NOWHERE = "http://127.0.0.1:9"  # nobody listens: a notification that asked somebody would show
 
 Message = tuple[dict[str, str], bytes]
@@ -51,6 +52,7 @@ def open_accounts() -> None:
     wechat = {"appid": "wxapp", "mchid": "19000", "gateway": NOWHERE}
     alipay = {"app_id": "2021", "seller_id": "2088", "gateway": f"{NOWHERE}/gateway.do"}
     stripe = {"publishable_key": "pk_test_1", "gateway": NOWHERE}
+    epay = {"pid": "1001", "gateway": NOWHERE, "allowed": "yes"}
     for merchant, keys in (
         (
             Merchant("wechat", "wechat", ("wechat_native",), 6_000, terms=wechat),
@@ -70,6 +72,7 @@ def open_accounts() -> None:
             Merchant("stripe", "stripe", ("stripe",), 29_000, terms=stripe),
             {"api_key": "sk_test_" + "1" * 24, "webhook_secret": WEBHOOK_SECRET},
         ),
+        (Merchant("epay", "epay", ("epay_alipay",), 10_000, terms=epay), {"key": EPAY_KEY}),
     ):
         merchants.save(merchant)
         merchant_keys.add(merchant.code, keys)
@@ -87,6 +90,7 @@ class Told:
     currency: str = "CNY"
     signer: str = ""
     whose: str = ""  # another merchant of the same provider
+    status: str = "TRADE_SUCCESS"  # as epay calls it
 
     def with_(self, **changed: object) -> Told:
         return replace(self, **changed)  # type: ignore[arg-type]
@@ -203,18 +207,46 @@ def stripe(told: Told) -> Message:
     return {"Stripe-Signature": f"t={stamp},v1={sign}", "Content-Type": "application/json"}, raw
 
 
+def epay(told: Told) -> Message:
+    """The query of a GET. It has neither a time nor a currency in it: another currency is a field that nobody knows."""
+    fields = {
+        "pid": told.whose or "1001",
+        "trade_no": told.provider_no,
+        "out_trade_no": told.payment_id,
+        "type": "alipay",
+        "name": "Steam 充值卡",
+        "money": f"{told.minor // 100}.{told.minor % 100:02d}",
+        "trade_status": told.status,
+    } | ({"currency": told.currency} if told.currency != "CNY" else {})
+    message = "&".join(f"{name}={fields[name]}" for name in sorted(fields) if fields[name])
+    sign = hashlib.md5((message + (told.signer or EPAY_KEY)).encode()).hexdigest()
+    return {}, urlencode({**fields, "sign": sign, "sign_type": "MD5"}).encode()
+
+
 MAKERS: dict[str, Callable[[Told], Message]] = {
     "sandbox": sandbox,
     "wechat": wechat,
     "alipay": alipay,
     "stripe": stripe,
+    "epay": epay,
 }
 
-TAKEN = {"sandbox": (200, "success"), "wechat": (204, ""), "alipay": (200, "success"), "stripe": (200, "")}
+BY_QUERY = {"epay"}  # whose message is the query of a GET
+TIMELESS = {"alipay", "epay"}  # whose message is as good tomorrow as today: its number alone tells a repeat
+ONE_CURRENCY = {"epay"}  # whose protocol knows of no other
+
+TAKEN = {
+    "sandbox": (200, "success"),
+    "wechat": (204, ""),
+    "alipay": (200, "success"),
+    "stripe": (200, ""),
+    "epay": (200, "success"),
+}
 REFUSED = {
     "sandbox": (400, "fail"),
     "wechat": (400, {"code": "FAIL", "message": "失败"}),
     "alipay": (200, "fail"),
     "stripe": (400, ""),
+    "epay": (400, "fail"),
 }
 """What each provider wants to hear, status and body; of JSON, what it says."""

@@ -50,8 +50,11 @@ class Shop:
     api_url: str
     bearer: str = ""
 
-    def call(self, method: str, path: str, body: object = None, bearer: str = "") -> Any:
+    def call(self, method: str, path: str, body: object = None, bearer: str = "", key: str = "") -> Any:
+        """key: what makes asking twice the same as asking once."""
         headers = {"Content-Type": "application/json", "Accept-Language": "en"}
+        if key:
+            headers["Idempotency-Key"] = key
         if proof := bearer or self.bearer:
             headers["Authorization"] = f"Bearer {proof}"
         data = None if body is None else json.dumps(body).encode()

@@ -102,7 +102,7 @@ class LineView(Shape):
     title: str
     quantity: int
     amount: Amount
-    state: Literal["waiting", "buying", "delivered", "failed", "returned"]
+    state: Literal["waiting", "buying", "delivered", "failed", "refunded"]
     got: int | None = None
     account: dict[str, str] | None = None
     proof: str | None = None

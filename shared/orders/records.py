@@ -224,6 +224,14 @@ class Order:
         so_far = self.head.refunded or {}
         return {line.number: line.amount.minor - int(so_far.get(line.number, 0)) for line in self.lines}
 
+    @property
+    def given_back(self) -> set[str]:
+        """The numbers of the lines whose money goes back, or has gone back, in full: their codes are nobody's now."""
+        if self.head.refund:
+            return {line.number for line in self.lines}
+        left = self.left
+        return {line.number for line in self.lines if left[line.number] == 0 < line.amount.minor}
+
 
 class Limited(NamedTuple):
     """What an order takes of what is limited: `of` names a SKU, or a SKU in a channel, as ``{sku}@{channel}``."""

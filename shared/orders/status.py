@@ -76,7 +76,7 @@ NO_DEADLINE = frozenset({Status.DELIVERED, Status.REFUNDING, Status.REFUNDED})
 under way carries its own deadline."""
 
 READABLE = frozenset({Status.DELIVERED, Status.PARTLY_DELIVERED})
-"""The buyer may see the delivered codes."""
+"""The buyer may see the delivered codes, but for those of lines that were given back."""
 
 OVER = frozenset({Status.REFUSED, Status.REFUNDING, Status.REFUNDED})
 """The money goes back: nothing will be delivered any more, and what was delivered is not shown again."""

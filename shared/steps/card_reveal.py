@@ -19,7 +19,7 @@ from shared.kernel.records import Lost, Transaction
 from shared.orders import records as orders
 from shared.orders.contract import RevealedCard, RevealView
 from shared.orders.errors import NotDelivered, NotOpen
-from shared.orders.status import OVER, READABLE
+from shared.orders.status import OVER, READABLE, LineState
 from shared.staff import limits
 
 REVEALS_A_DAY = 50
@@ -29,7 +29,7 @@ ATTEMPTS = 4  # the same person pressing twice at once
 
 
 def reveal(order_id: str, caller: Caller, now: datetime) -> RevealView:
-    """The codes of a delivered order, each look written down before it is answered.
+    """The codes of what was delivered and not given back, each look written down before it is answered.
 
     NotDelivered before delivery, NotOpen where the money goes back.
     """
@@ -38,10 +38,12 @@ def reveal(order_id: str, caller: Caller, now: datetime) -> RevealView:
         raise NotOpen(order_status=order.status)
     if order.status not in READABLE:
         raise NotDelivered(order_status=order.status)
-    cards = inventory.cards(order.card_ids)
-    shown = _opened(order_id, cards)
+    card_ids = _readable(order)
+    if not card_ids:  # what was delivered has gone back, and the rest is still to come
+        raise NotDelivered(order_status=order.status)
+    shown = _opened(order_id, inventory.cards(card_ids))
     address = people.hashed("address", caller.address)
-    views.record(order.card_ids, "buyer", address, "bought", now, order_id=order_id)
+    views.record(card_ids, "buyer", address, "bought", now, order_id=order_id)
     return RevealView(order_id=order_id, cards=shown)
 
 
@@ -62,6 +64,13 @@ def reveal_card(card_id: str, wanted: RevealCard, caller: Caller, now: datetime)
     return RevealedCode(
         card_id=card_id, sku=str(card.sku), code=secret.code, number=secret.number, expires_on=card.expires_on
     )
+
+
+def _readable(order: orders.Order) -> list[str]:
+    """The cards of the lines that are delivered and still paid for."""
+    states, given_back = order.head.lines, order.given_back
+    shown = [line for line in order.lines if states[line.number] == LineState.DELIVERED]
+    return [str(card_id) for line in shown if line.number not in given_back for card_id in line.card_ids]
 
 
 def _opened(order_id: str, cards: Sequence[inventory.Card]) -> list[RevealedCard]:

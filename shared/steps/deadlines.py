@@ -21,7 +21,7 @@ from shared.orders.records import Head
 from shared.orders.status import CLOSED, GIVING_BACK, NO_DEADLINE, LineState, Status
 from shared.payments import records as payments
 from shared.payments import registry
-from shared.payments.errors import UnknownProvider
+from shared.payments.errors import UnknownPayment, UnknownProvider
 from shared.payments.provider import Outcome, PaymentStatus, Provider
 from shared.payments.states import RefundState
 from shared.staff import records as staff
@@ -124,7 +124,7 @@ def _unpaid(head: Head, told: Told, now: datetime) -> None:
 def _ended(head: Head, told: Told, now: datetime) -> None:
     """See that nobody can pay the order any more, ask once more when its pay pages have ended, then let it rest.
 
-    A silent provider is asked again until it answers.
+    A provider that is silent, or says nothing that can be trusted, is asked again for a day; then a person is told.
     """
     attempts = [str(payment_id) for payment_id in head.payments]
     last = clock.parse(str(head.expires_at)) + LAST_LOOK
@@ -136,7 +136,11 @@ def _ended(head: Head, told: Told, now: datetime) -> None:
         if not any(_can_be_paid(told[payment_id]) for payment_id in attempts):
             orders.rest(head)
             return
-    if answered and now > last + CLOSED_LONG_AGO:
+    if now > last + CLOSED_LONG_AGO and (answered or int(head.tries) >= TRIES_MAX):
+        if not answered:
+            with suppress(Lost), Transaction() as tx:  # whoever died here has opened it before
+                staff.open_task(tx, "payment_unknown", str(head.order_id), str(head.order_id), now)
+            count("TaskOpened")
         orders.rest(head)
         return
     tries = int(head.tries) + 1
@@ -146,10 +150,17 @@ def _ended(head: Head, told: Told, now: datetime) -> None:
 def _asked(payment_ids: Sequence[str]) -> Told:
     """Ask the providers of these attempts, side by side; one that does not answer is asked once in this run."""
     by_provider: dict[str, list[payments.Payment]] = {}
-    for payment_id in payment_ids:
-        attempt = payments.payment(payment_id)
-        by_provider.setdefault(str(attempt.provider), []).append(attempt)
     told: dict[str, Answer | None] = {}
+    for payment_id in payment_ids:
+        try:
+            attempt = payments.payment(payment_id)
+        except UnknownPayment:
+            # Nothing takes an attempt away, so somebody must look; the other orders must not wait for that.
+            logger.error("an attempt to pay is gone", payment_id=payment_id)
+            count("DeadlineFailed")
+            told[payment_id] = None
+            continue
+        by_provider.setdefault(str(attempt.provider), []).append(attempt)
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         for code, (first, *others) in by_provider.items():
             try:

@@ -24,7 +24,7 @@ from shared.steps import provider_calls
 
 
 def order_view(order: orders.Order) -> OrderView:
-    head = order.head
+    head, given_back = order.head, order.given_back
     return OrderView(
         order_id=order.order_id,
         status=str(head.status),
@@ -39,7 +39,7 @@ def order_view(order: orders.Order) -> OrderView:
                 title=str(line.title),
                 quantity=int(line.quantity),
                 amount=amount_of(line.amount),
-                state=head.lines[line.number],
+                state="refunded" if line.number in given_back else head.lines[line.number],
                 got=None if line.got is None else int(line.got),
                 account=line.account_mask,
                 proof=line.proof,

@@ -487,5 +487,5 @@ def _readable(order: Order) -> bool:
 
 def _paid_back(order: Order) -> set[str]:
     """The cards of lines whose money has gone back in full while the order stood: nothing is owed for them."""
-    left = order.left if order.head.refunded else {}
-    return {str(card_id) for line in order.lines if left.get(line.number) == 0 for card_id in line.card_ids}
+    gone = order.given_back if order.head.refunded else set()
+    return {str(card_id) for line in order.lines if line.number in gone for card_id in line.card_ids}

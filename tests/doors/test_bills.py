@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import boto3
@@ -25,10 +25,12 @@ from shared.ledger import records as ledger
 from shared.payments import bills, merchant_keys, merchants, registry
 from shared.payments.adapters import wechat_bill
 from shared.payments.bill_lines import Sum
+from shared.payments.errors import BillNotReady
 from shared.payments.provider import Attempt, Merchant, Outcome, PaymentRequest, RefundRequest
 from shared.staff import records as staff
 from shared.steps import bills as step
 from tests.billed import booked
+from tests.canned import CannedStripe
 from tests.deaths import dying_after, retried
 from tests.shop import Shop, handler
 
@@ -61,7 +63,7 @@ class Paid:
 class Account:
     """One merchant, set up as the console does it, and the provider that it has its account with."""
 
-    simulator: WeChatPay | AlipayGateway
+    simulator: WeChatPay | AlipayGateway | CannedStripe
     kind: str
     method: str
 
@@ -82,7 +84,9 @@ class Account:
         attempt = Attempt(
             f"pay_{self.kind}{self.sales}", self.method, Money(minor), "Steam 充值卡", now + timedelta(minutes=15)
         )
-        url = ours.create(PaymentRequest(attempt, "http://127.0.0.1:9/told", "http://127.0.0.1:9/back"), now).qr_url
+        intent = ours.create(PaymentRequest(attempt, "http://127.0.0.1:9/told", "http://127.0.0.1:9/back"), now)
+        params = dict(intent.client_params or {})
+        url = self.simulator.page(params) if isinstance(self.simulator, CannedStripe) else intent.qr_url
         assert url
         self.simulator.pay(url, "silent", paid_at=(at or noon()).isoformat(timespec="seconds"))
         [charge] = ours.query(attempt, now).charges
@@ -93,9 +97,9 @@ class Account:
 
     def move_refunds_to(self, moment: datetime) -> None:
         """What no simulator does by itself: it gives back on a past day."""
-        column = {"wechat": "settles_at", "alipay": "refunded_at"}[self.kind]
+        column = {"wechat": "settles_at", "alipay": "refunded_at", "stripe": "settles_at"}[self.kind]
         with closing(sqlite3.connect(self.simulator.state)) as db, db:
-            db.execute(f"UPDATE refunds SET {column} = ?", (moment.timestamp(),))  # one of the two above
+            db.execute(f"UPDATE refunds SET {column} = ?", (moment.timestamp(),))  # one of those above
 
 
 @pytest.fixture
@@ -111,6 +115,15 @@ def alipay(cloud: None, tmp_path: Path) -> Iterator[Account]:
     with AlipayGateway(tmp_path / "alipay.sqlite") as simulator:
         account = Account(simulator, "alipay", "alipay_qr")
         account.set_up("alipay")
+        yield account
+
+
+@pytest.fixture
+def stripe(cloud: None, tmp_path: Path) -> Iterator[Account]:
+    """Whose days are those of UTC."""
+    with CannedStripe(tmp_path / "stripe.sqlite") as simulator:
+        account = Account(simulator, "stripe", "stripe")
+        account.set_up("stripe")
         yield account
 
 
@@ -136,7 +149,7 @@ def tasks() -> list[str]:
     return [str(task.id) for task in staff.open_tasks(9)]
 
 
-@pytest.mark.parametrize("kind", ["wechat", "alipay"])
+@pytest.mark.parametrize("kind", ["wechat", "alipay", "stripe"])
 def test_the_bill_of_a_day_is_kept_as_it_came_with_its_hash_its_lines_and_its_sums(
     kind: str, request: pytest.FixtureRequest
 ) -> None:
@@ -153,11 +166,39 @@ def test_the_bill_of_a_day_is_kept_as_it_came_with_its_hash_its_lines_and_its_su
     assert bill.file.startswith(f"bills/{kind}/{day()}/")
     assert hashlib.sha256(stored[bill.file]).hexdigest() == bill.sha256
     lines = [json.loads(line) for line in stored[bill.lines_file].splitlines()]
+    lines.sort(key=lambda line: str(line["at"]))  # some begin with the newest
     assert [(line["kind"], line["payment_id"], line["gross_minor"], line["at"]) for line in lines] == [
         ("charge", one.payment_id, one.amount.minor, clock.iso(noon() + timedelta(hours=hour)))
         for hour, one in enumerate(sold)
     ]
     assert bill.sums == [Sum("charge", "CNY", 2, 3500, 210_000)]
+
+
+def test_a_bill_of_many_pages_is_one_file(stripe: Account) -> None:
+    stripe.simulator.page_size = 2
+    for hour in range(5):
+        stripe.sell(1000, noon() + timedelta(hours=hour))
+
+    run()
+
+    bill = bills.kept("stripe", day())
+    assert bill
+    assert (bill.file.rpartition(".")[2], bill.lines) == ("json", 5)
+    assert bill.sums == [Sum("charge", "CNY", 5, 5000, 300_000)]
+
+
+def test_a_day_of_stripe_is_one_of_utc_and_not_ready_before_its_end(stripe: Account) -> None:
+    start = datetime.combine(day(), time(), UTC)
+    for at in (start - timedelta(seconds=1), start, start + timedelta(hours=23, minutes=59), start + timedelta(days=1)):
+        stripe.sell(1000, at)
+
+    run()
+
+    bill = bills.kept("stripe", day())
+    assert bill
+    assert bill.lines == 2
+    with pytest.raises(BillNotReady):
+        registry.provider("stripe").bill(day(), start + timedelta(hours=23, minutes=59, seconds=59))
 
 
 def test_a_bill_is_fetched_once_and_never_changes(wechat: Account) -> None:
@@ -203,10 +244,12 @@ def test_a_week_of_outage_is_made_good_and_no_day_before_it(wechat: Account) -> 
     assert bills.kept("wechat", days_ago(8)) is None
 
 
-def test_a_day_without_money_is_no_error_and_has_no_file(alipay: Account) -> None:
+@pytest.mark.parametrize("kind", ["alipay", "stripe"])
+def test_a_day_without_money_is_no_error_and_has_no_file(kind: str, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue(kind)
     run()
 
-    assert set(states("alipay").values()) == {"empty"}
+    assert set(states(kind).values()) == {"empty"}
     assert files() == {}
     assert tasks() == []
 
@@ -249,6 +292,9 @@ def test_a_bill_that_is_not_ready_is_asked_for_again_the_next_hour_and_the_other
         ("alipay", "bill", "unavailable"),
         ("alipay", "download", "expired"),
         ("alipay", "download", "garbage"),
+        ("stripe", "bill", "silent"),
+        ("stripe", "bill", "500"),
+        ("stripe", "bill", "garbage"),
     ],
 )
 def test_a_bill_that_no_trustworthy_answer_gave_is_asked_for_again_the_next_hour(
@@ -473,12 +519,13 @@ def booked_as(paid: Paid, written: datetime, moved: datetime | None, *, refund: 
         ledger.post(tx, kind, legs, written, moved, provider=paid.merchant, payment_id=paid.payment_id)
 
 
-@pytest.mark.parametrize("kind", ["wechat", "alipay"])
+@pytest.mark.parametrize("kind", ["wechat", "alipay", "stripe"])
 def test_the_sums_of_a_bill_are_those_of_the_ledger_for_the_day_on_which_the_money_moved(
     kind: str, request: pytest.FixtureRequest
 ) -> None:
     account: Account = request.getfixturevalue(kind)
-    midnight = datetime.combine(day(), time(), clock.SHANGHAI)
+    zone = UTC if kind == "stripe" else clock.SHANGHAI
+    midnight = datetime.combine(day(), time(), zone)
     for minor, at, written in (
         (2500, noon(), noon()),
         (9500, midnight + timedelta(hours=23, minutes=59), midnight + timedelta(hours=24, minutes=4)),
@@ -491,10 +538,10 @@ def test_the_sums_of_a_bill_are_those_of_the_ledger_for_the_day_on_which_the_mon
     bill = bills.kept(kind, day())
     assert bill
     entries = [entry for back in (-1, 0, 1) for entry in ledger.entries_of(day() + timedelta(days=back))]
-    assert tuple(bill.sums) == booked(kind, entries, day()) == (Sum("charge", "CNY", 2, 12000, 720_000),)
+    assert tuple(bill.sums) == booked(kind, entries, day(), zone) == (Sum("charge", "CNY", 2, 12000, 720_000),)
 
 
-@pytest.mark.parametrize("kind", ["wechat", "alipay"])
+@pytest.mark.parametrize("kind", ["wechat", "alipay", "stripe"])
 def test_refunds_stand_in_the_bill_of_the_day_on_which_they_were_made(
     kind: str, request: pytest.FixtureRequest
 ) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count, product
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import parse_qs
 
 import hypothesis
 import pytest
@@ -25,7 +27,7 @@ from shared.payments.provider import Charge
 from shared.staff import records as staff
 from tests.crowd import SCALE
 from tests.doors.conftest import new_shop
-from tests.notified import MAKERS, REFUSED, TAKEN, Message, Told, open_accounts
+from tests.notified import BY_QUERY, MAKERS, ONE_CURRENCY, REFUSED, TAKEN, TIMELESS, Message, Told, open_accounts
 from tests.shop import CONTEXT, Placed, Shop, event, handler
 
 PRICE = 9700
@@ -35,6 +37,7 @@ FRESH = {"fresh", "a little old", "a little early"}
 AMOUNTS = {"exact": PRICE, "less": PRICE - 1, "more": PRICE + 1}
 CURRENCIES = ("CNY", "USD")
 STATES = ("placed", "cancelled", "cancelled, sold out", "delivered", "refunded")
+SIGNED_WITHIN = {"alipay", "epay"}  # whose signature lies in the message itself
 TOLD_FOR = ("ours", "of another provider", "nobody's", "of another merchant")
 
 # What money in full and in our currency does, by the state it finds the order in.
@@ -85,15 +88,23 @@ def attempt(shop: Shop, order: Placed, provider: str) -> str:
     payment_id = f"pay_{provider}{order.payment_id[-18:]}"
     head = orders.head_of(order.order_id)
     with Transaction() as tx:
-        method = {"wechat": "wechat_native", "alipay": "alipay_qr"}.get(provider, provider)
+        methods = {"wechat": "wechat_native", "alipay": "alipay_qr", "epay": "epay_alipay"}
+        method = methods.get(provider, provider)
         expires_at = clock.parse(str(head.expires_at))
         payments.open_payment(tx, payment_id, order.order_id, provider, method, head.total, "Steam", expires_at)
         orders.add_payment(tx, head, payment_id, provider)
     return payment_id
 
 
-def hand_in(shop: Shop, provider: str, message: Message, door: str = "") -> tuple[int, Any]:
+def hand_in(shop: Shop, provider: str, message: Message, door: str = "", *, by_query: bool = True) -> tuple[int, Any]:
     headers, raw = message
+    if provider in BY_QUERY and by_query:
+        path = f"/webhooks/payments/{door or provider}"
+        request = event("GET", path, "/webhooks/payments/{provider}", None, headers)
+        # As the gateway hands it over: read, and no longer in the order of the query.
+        request["multiValueQueryStringParameters"] = parse_qs(raw.decode(), keep_blank_values=True)
+        reply = handler("payment_webhooks")(request, CONTEXT)
+        return reply["statusCode"], json.loads(reply["body"]) if reply["body"].startswith("{") else reply["body"]
     answer = shop.call("POST", f"/webhooks/payments/{door or provider}", raw.decode(), **headers)
     return answer.status, answer.body
 
@@ -125,9 +136,12 @@ def test_only_what_is_rightly_signed_and_fresh_is_taken(shop: Shop, provider: st
         answer = hand_in(shop, provider, signed_so(provider, told, signature))
         shop.pump()
 
-        # Alipay's messages carry no time to hold them to: repeats come for a day, and their number is the guard.
-        if signature == "right" and (age in FRESH or provider == "alipay"):
+        # Alipay's messages carry no time to hold them to: repeats come for a day, and their number is the guard. Those
+        # of epay carry none at all: however old they are, what they tell of is paid when we hear of it.
+        if signature == "right" and (age in FRESH or provider in TIMELESS):
             assert (answer, shop.status(order)) == (TAKEN[provider], "delivered"), cell
+            said_at = clock.parse(str(recorded(provider, told.provider_no).paid_at))
+            assert abs(said_at - (now() if provider == "epay" else at)) < timedelta(seconds=30), cell
         else:
             assert (answer, shop.status(order)) == (REFUSED[provider], "placed"), cell
             assert counts() == before, cell
@@ -148,7 +162,8 @@ def test_money_does_what_the_table_says_and_the_same_money_again_does_nothing(sh
         assert hand_in(shop, provider, message) == TAKEN[provider], cell
         shop.pump()
 
-        odd = "other_currency" if currency != "CNY" else {"less": "too_little", "more": "too_much"}.get(amount)
+        foreign = currency != "CNY" and provider not in ONE_CURRENCY
+        odd = "other_currency" if foreign else {"less": "too_little", "more": "too_much"}.get(amount)
         assert recorded(provider, number).use == (odd or EXACT[state]), cell
         wanted = STANDS.get(state, state) if odd else BECOMES.get(state, state)
         assert shop.status(order) == wanted, cell
@@ -216,6 +231,33 @@ def test_money_of_one_payment_never_pays_another(shop: Shop) -> None:
         shop.pump()
         assert (shop.status(one), shop.status(other)) == ("delivered", "placed"), provider
         cancel(shop, other)
+
+
+def test_the_same_query_in_the_body_of_a_post_is_the_same_money(shop: Shop) -> None:
+    for provider in BY_QUERY:
+        order = an_order(shop)
+        told = Told(attempt(shop, order, provider), f"46{order.order_id[-12:]}", PRICE, now())
+        message = MAKERS[provider](told)
+
+        assert hand_in(shop, provider, message, by_query=False) == TAKEN[provider]
+        shop.pump()
+        before = counts()
+        assert hand_in(shop, provider, message) == TAKEN[provider]
+        shop.pump()
+
+        assert (shop.status(order), counts()) == ("delivered", before), provider
+
+
+@pytest.mark.parametrize("status", ["TRADE_CLOSED", "WAIT_BUYER_PAY", "trade_success", "1", ""])
+def test_what_epay_does_not_call_a_success_is_heard_and_pays_nothing(shop: Shop, status: str) -> None:
+    order = an_order(shop)
+    told = Told(attempt(shop, order, "epay"), f"47{order.order_id[-12:]}", PRICE, now(), status=status)
+    before = counts()
+
+    assert hand_in(shop, "epay", MAKERS["epay"](told)) == TAKEN["epay"]
+    shop.pump()
+
+    assert (shop.status(order), counts()) == ("placed", before)
 
 
 def test_a_message_at_another_providers_door_is_refused(shop: Shop) -> None:
@@ -291,14 +333,14 @@ def signed_so(provider: str, told: Told, signature: str) -> Message:
 
 def without_signature(provider: str, message: Message) -> Message:
     headers, raw = message
-    if provider == "alipay":
-        return headers, raw[: raw.index(b"&sign_type=")]
+    if provider in SIGNED_WITHIN:
+        return headers, raw[: min(raw.index(b"&sign_type="), raw.index(b"&sign="))]
     return {name: value for name, value in headers.items() if "signature" not in name.lower()}, raw
 
 
 def same_signature(provider: str, signed: bytes, other: bytes) -> bytes:
-    """Another message under the signature of the first: only Alipay's lies in the message itself."""
-    if provider != "alipay":
+    """Another message under the signature of the first."""
+    if provider not in SIGNED_WITHIN:
         return other
     return other[: other.index(b"&sign=")] + signed[signed.index(b"&sign=") :]
 

@@ -1,4 +1,4 @@
-"""A hundred payments of one shop at four merchants, with everything that goes wrong on the way, and the books after it.
+"""A hundred payments of one shop at six merchants, with everything that goes wrong on the way, and the books after it.
 
 The clock of shop and providers goes on by leaps. What died is done again or left; providers notify late, twice, in the
 wrong order or never; then time goes by, all answer again, and every cent must lie where it belongs.
@@ -20,6 +20,7 @@ from pathlib import Path
 from queue import Queue
 from random import Random
 from typing import Any, NamedTuple
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -36,11 +37,12 @@ from shared.payments import merchant_keys, merchants, registry
 from shared.payments.adapters.sandbox import Sandbox
 from shared.payments.provider import Merchant
 from shared.steps import after_sales, order_intake, payment_webhooks, risk_checks
+from tests.canned import LOST, CannedEpay, CannedStripe
 from tests.crowd import SEEDS, Crowd, Item, Person, at_once, crowded
 from tests.deaths import Died
 from tests.doors.test_campaign_life import dying, stored, unread
 from tests.journeys.test_afterwards import readings
-from tests.shop import Inbox, Shop
+from tests.shop import CONTEXT, Inbox, Shop, event, handler
 
 SKUS = ("V001", "V006")  # 25.00 and 19.80: no limit per order
 PAYMENTS = 100  # of one seed; in a soak there are 20 of them
@@ -51,7 +53,12 @@ SETTLED = {"delivered", "refunded", "cancelled", "expired"}
 CODE = re.compile(rb"KQ-?CANARY-?[0-9A-F]{16}", re.IGNORECASE)
 SECONDS_MAX = 20  # for a notification to leave; the machine may be busy
 
-METHODS = ("wechat_native", "wechat_native", "wechat_jsapi", "wechat_h5", "alipay_qr", "alipay_page", "alipay_wap")
+METHODS = (
+    "wechat_native", "wechat_native", "wechat_jsapi", "wechat_h5", "alipay_qr", "alipay_page", "alipay_wap",
+    "stripe", "stripe", "epay_alipay", "epay_wxpay",
+)  # fmt: skip
+NOBODYS = "nobody's"  # the number of a refund that none of ours explains
+HIDDEN = {"private_key", "apiv3_key", "api_key", "webhook_secret", "key"}
 
 Sums = Counter[tuple[str, str]]  # by whose money it is, and its currency
 
@@ -105,6 +112,24 @@ KINDS = {
         " OR (status = 'WAIT_BUYER_PAY' AND pays_at <= :now)",
         "SELECT out_request_no, trade_no, refunds.amount_minor FROM refunds JOIN trades USING (out_trade_no)"
         " WHERE refunded_at <= :now",
+    ),
+    "stripe": Kind(
+        CannedStripe.outcomes,
+        {
+            "create": ("create", LOST),
+            "query": ("query", LOST),
+            "close": ("close", LOST),
+            "refund": ("refund", (*LOST, "processing", "failed")),
+            "refund_query": ("refund_query", LOST),
+        },
+        "SELECT id, payment_id, minor, upper(currency), paid_at FROM intents WHERE paid_at <= :now",
+        "SELECT refund_id, intent, minor FROM refunds WHERE ends_as = 'succeeded' AND settles_at <= :now",
+    ),
+    "epay": Kind(
+        CannedEpay.outcomes,
+        {"query": ("order", LOST), "refund": ("refund", LOST)},
+        "SELECT trade_no, payment_id, minor, 'CNY', paid_at FROM trades WHERE paid_at <= :now",
+        "SELECT '', trade_no, minor FROM refunds",  # it keeps no number of ours
     ),
 }
 
@@ -310,9 +335,11 @@ class Market:
             self.did["no page"] += 1
             return
         till = self.tills[view.provider]
-        url = (
-            view.qr_url or view.redirect_url or WeChatPay.jsapi_page(till.provider.url, dict(view.client_params or {}))
-        )
+        params = dict(view.client_params or {})
+        if till.code == "stripe":
+            url = till.provider.page(params)
+        else:
+            url = view.qr_url or view.redirect_url or WeChatPay.jsapi_page(till.provider.url, params)
         sale.pages.append(Page(till, url))
 
     def pay(self, sale: Sale) -> None:
@@ -341,8 +368,10 @@ class Market:
         self.paid += 1
         self.did[f"{till.code} {button}"] += 1
         self.collect()
-        # The sandbox alone takes money late, and twice for one attempt: nobody asks after that, so its word must come.
-        if self.chance.random() < 0.6 or (till.code == "sandbox" and (late or button == "twice")):
+        # The sandbox takes money late, and both it and epay twice for one attempt: nobody asks after that, so their
+        # word must come.
+        must_come = (till.code == "sandbox" and late) or (till.code in ("sandbox", "epay") and button == "twice")
+        if self.chance.random() < 0.6 or must_come:
             self.read()
 
     # --- what providers do ---
@@ -373,6 +402,12 @@ class Market:
         self.mail = again
 
     def hand_in(self, letter: Letter) -> None:
+        if letter.path.endswith("/epay"):  # whose message is the query of a GET
+            request = event("GET", letter.path, "/webhooks/payments/{provider}", None, {})
+            request["multiValueQueryStringParameters"] = parse_qs(letter.raw.decode(), keep_blank_values=True)
+            reply = handler("payment_webhooks")(request, CONTEXT)
+            assert reply["body"] in ("success", "fail"), reply
+            return
         answer = self.shop.call("POST", letter.path, letter.raw.decode(), **letter.headers)
         assert not (isinstance(answer.body, dict) and "request_id" in answer.body), answer  # words of ours, not its own
 
@@ -505,10 +540,14 @@ class Audit:
         table, tills = market.crowd.table, market.tills.values()
         self.market = market
         self.charges = {one.money_id: one for till in tills for one in till.charges()}
-        self.backs = [one for till in tills for one in till.refunds()]
         items = {str(item["id"]): item for item in table("payments")}
         self.money = {name: item for name, item in items.items() if name.startswith("money#")}
         self.refunds = {name: item for name, item in items.items() if name.startswith("ref_")}
+        taken: set[str] = set()
+        backs = [self._named(one, taken) for till in tills for one in till.refunds()]
+        # What epay made and did not answer for nobody can ask after: it is a person's, and until he has looked at it
+        # it is in no books.
+        self.backs = [one for one in backs if one.code != "epay" or self._state(one.refund_id) != "unknown"]
         self.heads = {item["order_id"]: item for item in table("orders") if item["part"] == "head"}
         self.entries = [item for item in table("ledger") if "legs" in item]
         self.tasks = {(task["kind"], task["about"]) for task in table("tasks") if "open" in task}
@@ -522,6 +561,25 @@ class Audit:
             for leg in json.loads(entry["legs"]):
                 account, minor, _, _, currency = [*leg, None, None, None][:5]
                 self.sums[account, currency or "CNY"] += minor
+
+    def _named(self, back: Back, taken: set[str]) -> Back:
+        """Under the number of ours that its provider does not keep: a refund of that money, of that much, once."""
+        if back.refund_id:
+            return back
+        fitting = [
+            name
+            for name, refund in self.refunds.items()
+            if (refund["provider"], refund["provider_no"]) == (back.code, back.number)
+            and int(refund["amount_minor"]) == back.minor
+            and name not in taken
+        ]
+        fitting.sort(key=lambda name: self._state(name) != "succeeded")  # of what is uncertain, the least
+        name = fitting[0] if fitting else NOBODYS
+        taken.add(name)
+        return back._replace(refund_id=name)
+
+    def _state(self, name: str) -> str:
+        return str(self.refunds.get(name, {}).get("state"))
 
     def wrong(self) -> list[str]:
         return [*self._charges(), *self._refunds(), *self._accounts(), *self._orders(), *self._in_time()]
@@ -547,6 +605,7 @@ class Audit:
                 made[back.refund_id].append(back)
         for name in made.keys() - self.refunds.keys():
             yield f"{made[name]} was never asked for"
+        yield from (f"{back} was never asked for" for back in self.backs if back.refund_id == NOBODYS)
         for name, refund in self.refunds.items():
             done = len(made[name]) + (name in self.by_hand)
             if done != (refund["state"] == "succeeded"):
@@ -626,7 +685,7 @@ class Audit:
         hidden = {phone.encode() for phone in self.market.phones}
         for till in self.market.tills.values():
             keys: dict[str, str] = getattr(till.provider, "keys", {})
-            for name in keys.keys() & {"private_key", "apiv3_key"}:
+            for name in keys.keys() & HIDDEN:
                 hidden |= {line.encode() for line in keys[name].splitlines() if len(line) >= 32 and "---" not in line}
         return [
             f"{place}: {found[:12]!r}…"
@@ -643,7 +702,9 @@ class Audit:
 def open_market(
     atomic_cloud: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[int], Market]]:
-    """A shop that sells through the sandbox, two accounts with WeChat, one of them for one channel, and Alipay."""
+    """A shop that sells through the sandbox, two accounts with WeChat, one of them for one channel, Alipay, Stripe and
+    epay.
+    """
     monkeypatch.setenv("RISK_ORDER_MINOR", "7000")  # more than that is for a person to decide
     with ExitStack() as stack:
         crowd = stack.enter_context(crowded(tmp_path))
@@ -653,6 +714,8 @@ def open_market(
             (WeChatPay, "wechat", ("wechat_native", "wechat_jsapi", "wechat_h5"), ()),
             (WeChatPay, f"wechat-{CHANNEL}", ("wechat_native",), (CHANNEL,)),
             (AlipayGateway, "alipay", ("alipay_qr", "alipay_page", "alipay_wap"), ()),
+            (CannedStripe, "stripe", ("stripe",), ()),
+            (CannedEpay, "epay", ("epay_alipay", "epay_wxpay"), ()),
         ):
             state = tmp_path / f"{code}.sqlite"
             provider = stack.enter_context(kind(state))
@@ -664,6 +727,7 @@ def open_market(
             tills[code] = Till(code, provider, state, fee_e6)
         registry.forget()
         mailbox = stack.enter_context(Mailbox())
+        tills["stripe"].provider.notify_url = f"{mailbox.url}/webhooks/payments/stripe"
         yield lambda seed: Market(crowd, tills, mailbox, watch, Random(seed))
 
 

@@ -66,6 +66,24 @@ def test_a_card_shows_where_it_came_from_where_it_went_and_who_has_looked_but_no
     assert "13912345678" not in json.dumps(page)
 
 
+def test_a_code_whose_line_was_given_back_is_shown_to_staff_alone(shop: Shop) -> None:
+    card_id = the_card(shop)
+    order = shop.placed(lines=[{"sku": "G020", "quantity": 1}, {"sku": "C060", "quantity": 1}])
+    shop.pay(order)
+    shop.pump()
+    path, key = f"/console/orders/{order.order_id}/refunds", {"Idempotency-Key": "k1"}
+    assert shop.call("POST", path, {"lines": [1]}, groups="finance", **key).status == 201
+
+    seen = shop.reveal(order)
+
+    assert [card["sku"] for card in seen.body["cards"]] == ["C060"]
+    assert SECRET not in json.dumps(seen.body)
+    assert reveal(shop, card_id).body["code"] == SECRET
+    page = shop.call("GET", f"/console/cards/{card_id}", groups="auditor").body
+    assert page["state"] == "sold", "who may have read it keeps it: it goes on no shelf again"
+    assert [look["viewer"] for look in page["views"]] == ["ann"]
+
+
 @pytest.mark.parametrize("card_id", ["crd_00000000000000000000000000", "lot_1", "nothing"])
 def test_a_card_that_is_not_there_is_not_found(shop: Shop, card_id: str) -> None:
     assert shop.call("GET", f"/console/cards/{card_id}", groups="owner").status == 404

@@ -94,6 +94,11 @@ def test_a_thousand_cards_of_several_kinds_are_sold_in_one_order(big: Crowd) -> 
     assert entries(order.order_id) == ["delivery", "payment"]
     balanced()
 
+    path, key = f"/console/orders/{order.order_id}/refunds", {"Idempotency-Key": "k1"}
+    assert shop.call("POST", path, {"lines": [1]}, groups="finance", **key).status == 201
+    assert [card["sku"] for card in shop.reveal(order).body["cards"]] == [OTHER] * 100 + [MADE] * 40
+    balanced()
+
 
 def test_more_than_a_thousand_cards_are_refused_and_a_short_shelf_leaves_nothing_behind(big: Crowd) -> None:
     big.stock(SKU, 100)

@@ -168,7 +168,7 @@ def test_a_silent_provider_gives_way_to_another_account_and_comes_back(shop: Sho
 
     later = now + timedelta(minutes=2)
     assert registry.choose("wechat_native", "shop", later).code == "first"
-    merchants.tell("first", True, 80, registry.silent("first"), later)
+    merchants.tell("first", True, 80, registry.silent("first"), now)  # the hour that is shown ends now
     registry.forget()
     assert registry.silent("first") == 0
     health = next(one for one in shop.call("GET", "/console/merchants", groups="owner").body["merchants"])["health"]

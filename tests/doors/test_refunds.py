@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from shared.inventory import records as inventory
+from shared.inventory import views
 from shared.kernel import clock
 from shared.kernel.errors import Busy, Refusal
 from shared.ledger import records as ledger
@@ -80,13 +81,82 @@ def test_one_line_goes_back_and_the_order_stays_delivered(shop: Shop) -> None:
     [refund] = refunds()
     assert (refund.state, refund.of_order, refund.charged_minor) == ("succeeded", None, sum(amounts(order)))
     assert shop.status(order) == "delivered"
-    assert len(shop.reveal(order).body["cards"]) == 3
+    assert [card["sku"] for card in shop.reveal(order).body["cards"]] == ["G020"]
     assert legs("refunds") == {"C060": of_line}
     assert (net("inventory"), net("cogs")) == (stock, costs)
     assert Counter(str(card.state) for card in inventory.Card.scan()) == {"sold": 3}
     shown = shop.call("GET", f"/console/orders/{order.order_id}", groups="auditor").body
     assert (shown["status"], shown["refund_id"], shown["refunded"]["amount_minor"]) == ("delivered", None, of_line)
     assert sound()
+
+
+def line_states(shop: Shop, order: Placed) -> list[str]:
+    """As the buyer is told them."""
+    lines = shop.call("GET", f"/orders/{order.order_id}", token=order.token).body["lines"]
+    return [line["state"] for line in lines]
+
+
+def shown(shop: Shop, order: Placed) -> list[str]:
+    """The SKUs of the codes that the buyer can read."""
+    return [card["sku"] for card in shop.reveal(order).body["cards"]]
+
+
+def test_the_codes_of_a_line_cannot_be_read_from_the_moment_on_that_its_refund_is_asked_for(shop: Shop) -> None:
+    order = bought(shop)
+    codes = {card["sku"]: card["code"] for card in shop.reveal(order).body["cards"]}
+    assert line_states(shop, order) == ["delivered", "delivered"]
+
+    back(shop, order, "k1", lines=[1])
+
+    answer = shop.reveal(order)
+    assert [card["sku"] for card in answer.body["cards"]] == ["C060", "C060"]
+    assert codes["G020"] not in str(answer.body)
+    assert line_states(shop, order) == ["refunded", "delivered"]
+    of_line = [str(card.card_id) for card in inventory.Card.scan() if card.sku == "G020"]
+    assert [look.card_id for look in views.View.scan()].count(of_line[0]) == 1, "of the first look alone"
+    shop.pump()
+    assert shown(shop, order) == ["C060", "C060"]
+    in_the_console = shop.call("GET", f"/console/orders/{order.order_id}", groups="auditor").body["lines"]
+    assert [line["state"] for line in in_the_console] == ["refunded", "delivered"]
+
+
+def test_a_line_is_read_until_the_last_cent_of_it_has_gone_back(shop: Shop) -> None:
+    order = bought(shop)
+    first, second = amounts(order)
+
+    back(shop, order, "k1", amount_minor=first + second - 1)  # all but one cent, which is of one of the lines
+    left = orders.order_of(order.order_id).left
+
+    assert sorted(left.values()) == [0, 1]
+    one = "G020" if left["1"] else "C060"
+    assert set(shown(shop, order)) == {one}
+    assert line_states(shop, order) == (["delivered", "refunded"] if left["1"] else ["refunded", "delivered"])
+    assert back(shop, order, "k2", amount_minor=1).status == 201
+    assert shop.reveal(order).body["code"] == "order_not_open"
+    assert line_states(shop, order) == ["refunded", "refunded"]
+
+
+def test_amounts_that_come_to_a_whole_line_end_it_as_the_line_itself_does(shop: Shop) -> None:
+    order = bought(shop)
+    back(shop, order, "k1", amount_minor=1000)
+    assert shown(shop, order) == ["G020", "C060", "C060"]
+
+    back(shop, order, "k2", lines=[2])
+
+    assert shown(shop, order) == ["G020"]
+    assert line_states(shop, order) == ["delivered", "refunded"]
+
+
+def test_a_card_that_was_read_and_given_back_is_on_no_shelf(shop: Shop) -> None:
+    order = bought(shop)
+    shop.reveal(order)
+
+    back(shop, order, "k1", lines=[1])
+    shop.pump()
+
+    assert Counter(str(card.state) for card in inventory.Card.scan()) == {"sold": 3}
+    assert all(card.shelf is None for card in inventory.Card.scan())
+    assert shop.place("G020", phone="13900000001").body["code"] == "out_of_stock"
 
 
 def test_an_amount_is_taken_from_every_line_in_proportion(shop: Shop) -> None:
@@ -201,6 +271,7 @@ def test_what_is_not_delivered_yet_goes_back_whole_or_not_at_all(shop: Shop) -> 
     assert back(shop, order, "k4", amount_minor=first + 1).body["left_minor"] == first
     assert back(shop, order, "k5", lines=[1]).body["amount"]["amount_minor"] == first
     assert shop.status(order) == "partly_delivered"
+    assert shop.reveal(order).body["code"] == "not_delivered", "nothing is left but what is still to come"
     assert back(shop, order).body["amount"]["amount_minor"] == second
     assert (legs("refunds"), net("deposits")) == ({"G020": first}, -first)  # nobody has posted the sale here
 

@@ -351,6 +351,42 @@ def test_money_that_came_for_nothing_is_named_and_given_back(terminal: Terminal)
     assert "is no money" in terminal.refused("give-back", "ref_1", "--note", "x")
 
 
+def test_lines_and_amounts_of_an_order_are_given_back(terminal: Terminal) -> None:
+    order = terminal.shop.placed(lines=[{"sku": "C060", "quantity": 1}, {"sku": "C060", "quantity": 2}])
+    first, second = (line.amount.minor for line in orders.order_of(order.order_id).lines)
+    terminal.shop.provider.pay(order.url)
+    wait_until(lambda: terminal.shop.status(order) == "delivered", seconds=30, what="the cards")
+
+    part = ("refund", order.order_id, "--amount", "1.50", "--key", "k1", "--note", "late")
+    told = terminal(*part)
+    assert "¥1.50" in told
+    assert found("ref", told) == found("ref", terminal(*part))
+    assert sum(orders.order_of(order.order_id).left.values()) == first + second - 150
+    terminal("refund", order.order_id, "--lines", "2")
+    shown = terminal("order", order.order_id)
+    assert [line.split()[-1] for line in shown.splitlines() if "×" in line] == ["delivered", "refunded"]
+    assert f"given back: ¥{(first + second - orders.order_of(order.order_id).left['1']) / 100:.2f}" in shown
+    assert "more_than_paid" in terminal.refused("refund", order.order_id, "--lines", "2")
+    terminal("refund", order.order_id)
+    assert "given back: " in terminal("order", order.order_id)
+    assert terminal.shop.status(order) == "refunded"
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "1.005", "much", "NaN"])
+def test_what_is_no_amount_is_not_given_back(terminal: Terminal, amount: str) -> None:
+    with pytest.raises(SystemExit):
+        commands.main(["refund", "ord_1", f"--amount={amount}"], terminal.sign_in)
+    assert "in yuan such as" in terminal.capture.readouterr().err
+
+
+def test_whose_refund_got_no_answer_is_told_how_to_ask_for_the_same_one_again(terminal: Terminal) -> None:
+    def sign_in(login: str) -> Desk:
+        return Desk("http://127.0.0.1:9", login)
+
+    assert commands.main(["refund", "ord_1", "--lines", "1"], sign_in) == 1
+    assert re.search(r"--key [0-9a-f]{32}", terminal.capture.readouterr().err)
+
+
 def test_nobody_approves_what_he_asked_for(terminal: Terminal) -> None:
     lot = stocked(terminal, "EXPORT-CARD-0001")
     export = found("exp", terminal("export", "--lot", lot, "--reason", "to look at it", "--as", "owner"))

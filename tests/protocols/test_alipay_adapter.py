@@ -698,7 +698,11 @@ def test_a_bill_that_cannot_be_had_is_asked_for_again(gateway: Gateway, said: An
         adapter(gateway.url).bill(DAY, NEXT_NOON)
 
 
-@pytest.mark.parametrize("file", [b"<html>", b"broken", b"", b"moved /elsewhere", packed()[:-9], packed()[:40]])
+@pytest.mark.parametrize(
+    "file",
+    [b"<html>", b"broken", b"", b"moved /elsewhere", packed()[:-9], packed()[:40]],
+    ids=["page", "broken", "empty", "moved", "without its end", "its begin"],  # a ZIP has the time in it
+)
 def test_a_page_or_a_part_of_a_bill_is_no_bill(gateway: Gateway, file: bytes) -> None:
     gateway.file = file
     gateway.answers[BILL] = ok(bill_download_url=f"{gateway.origin}/bill")

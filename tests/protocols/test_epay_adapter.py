@@ -388,7 +388,17 @@ def test_an_answer_that_makes_no_sense_is_unknown(adapter: Epay, gateway: Gatewa
     assert adapter.close(ATTEMPT, NOW) is Outcome.UNKNOWN
 
 
-def test_no_such_order_may_be_a_wrong_key_and_is_unknown(adapter: Epay) -> None:
+def test_an_order_that_nobody_has_opened_can_still_be_paid(adapter: Epay) -> None:
+    assert adapter.query(ATTEMPT, NOW) == PaymentStatus(Outcome.PROCESSING)
+    assert adapter.close(ATTEMPT, NOW) is Outcome.PROCESSING
+    assert adapter.refund(REFUND, NOW) is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("other", [{"code": -3}, {"code": 0}, {"msg": "商户不存在"}, {"msg": None}])
+def test_a_refusal_in_other_words_may_be_a_wrong_key_and_is_unknown(
+    adapter: Epay, gateway: Gateway, other: dict[str, Any]
+) -> None:
+    gateway.orders["pay_1"] = {"code": -1, "msg": "订单号不存在", **other}
     assert adapter.query(ATTEMPT, NOW).outcome is Outcome.UNKNOWN
     assert replace(adapter, keys=[{"key": "another"}]).query(ATTEMPT, NOW).outcome is Outcome.UNKNOWN
 

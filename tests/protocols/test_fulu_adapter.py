@@ -37,7 +37,7 @@ from shared.suppliers.supplier import (
     Supplier,
     Wish,
 )
-from tests.canned import RESET, SHORT, SILENT, Door, Sent, Told, closed_url, door
+from tests.canned_supplier import RESET, SHORT, SILENT, Door, Sent, Told, closed_url, door
 
 SECRET, OLD_SECRET = "secret-of-this-test-of-32-letters", "the-secret-before"
 AES_SECRET = "0123456789abcdef0123456789abcdef"

@@ -34,7 +34,7 @@ from shared.suppliers.supplier import (
     Supplier,
     Wish,
 )
-from tests.canned import RESET, SHORT, SILENT, Door, Sent, Told, closed_url, door
+from tests.canned_supplier import RESET, SHORT, SILENT, Door, Sent, Told, closed_url, door
 
 SECRET, HOOK = "client-secret-of-this-test", "whsecret-of-this-test"
 NOW = datetime(2026, 11, 23, 4, tzinfo=UTC)

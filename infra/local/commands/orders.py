@@ -1,12 +1,13 @@
 """Orders and the day's results."""
 
 import time
+import uuid
 from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
 from infra.local.background import Failed
-from infra.local.client import Shop, money
+from infra.local.client import Refused, Shop, money
 from infra.local.commands import terminal
 from infra.local.commands.terminal import Command, part
 from infra.local.commands.trace import card_table
@@ -30,8 +31,14 @@ def add(command: Command) -> None:
         help="of a top-up: what it is for, such as phone=13800138000",
     )
     command("order", _order, "show one order, with its cards masked").add_argument("order", help="such as ord_…")
-    refund = command("refund", _refund, "give the money of a delivered order back")
+    refund = command("refund", _refund, "give the money of a delivered order back, or a part of it")
     refund.add_argument("order", help="such as ord_…")
+    some = refund.add_mutually_exclusive_group()
+    some.add_argument(
+        "--lines", type=int, nargs="+", metavar="N", help="only these lines, as `order` lists them: the first is 1"
+    )
+    some.add_argument("--amount", type=terminal.an_amount, metavar="YUAN", help="only so much, such as 12.50")
+    refund.add_argument("--key", default="", help="of a part: what you had been told when no answer came")
     refund.add_argument("--note", default="operator", help="why")
     statement = command("statement", _statement, "a day's results, so far or closed")
     statement.add_argument("day", type=terminal.a_day, nargs="?", help="such as 2026-11-21")
@@ -95,6 +102,7 @@ def _order(shop: Shop, wanted: Namespace) -> None:
         ("why", ", ".join(order["reasons"])),
         ("review", order["review_id"]),
         ("refund", order["refund_id"]),
+        ("given back", money(order["refunded"]) if order["refunded"]["amount_minor"] else ""),
     ):
         if said:
             print(f"  {name}: {said}")
@@ -111,7 +119,19 @@ def _print_account(line: Mapping[str, Any]) -> None:
 
 
 def _refund(shop: Shop, wanted: Namespace) -> None:
-    refund = shop.call("POST", f"/console/orders/{part(wanted.order)}/refunds", {"reason": wanted.note})
+    """All of it is given back once, whoever asks; a part is named by a key, so that asking again gives it once."""
+    path, asked = f"/console/orders/{part(wanted.order)}/refunds", {"reason": wanted.note}
+    if wanted.lines is None and wanted.amount is None:
+        refund = shop.call("POST", path, asked)
+    else:
+        some = {"lines": wanted.lines} if wanted.lines is not None else {"amount_minor": wanted.amount}
+        key = wanted.key or uuid.uuid4().hex
+        try:
+            refund = shop.call("POST", path, {**asked, **some}, key=key)
+        except Refused:
+            raise
+        except Failed as failure:
+            raise Failed(f"{failure}\nTo ask again without giving back twice, add: --key {key}") from None
     print(f"{refund['refund_id']}: {money(refund['amount'])} {refund['state']}")
 
 

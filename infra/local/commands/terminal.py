@@ -146,11 +146,11 @@ def a_cost(text: str) -> int:
 
 
 def an_amount(text: str) -> int:
-    """Fen."""
-    fen, rest = divmod(a_cost(text), 10_000)
-    if rest:
-        raise argparse.ArgumentTypeError(f"{text} is no amount in yuan and fen such as 93.50")
-    return fen
+    """Cents."""
+    minor, rest = divmod(a_cost(text), 10_000)
+    if rest or not minor:
+        raise argparse.ArgumentTypeError(f"{text} is no amount in yuan such as 12.50")
+    return minor
 
 
 def a_pair(text: str) -> tuple[str, str]:

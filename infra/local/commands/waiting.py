@@ -12,6 +12,7 @@ from shared.kernel import clock
 NO_ORDER = "-"
 TASKS = {
     "order_stuck": "an order that nothing moves; it is tried again once a day, or `refund` it",
+    "payment_unknown": "nobody says whether an order that has ended was paid: look at its provider, confirm it if so",
     "refund_failed": "the provider refused a refund: pay it yourself, then `paid-by-hand`",
     "refund_stuck": "the provider does not say what became of a refund; it is asked on and on",
     "job_stuck": "an import, a recall or a change of keys does not get on; it is tried again",

@@ -72,12 +72,15 @@ class Epay:
     refund_is_repeatable: a second request is not a second refund. As it may be one, a refund is never sent unless the
     order is plainly paid, and after an unknown answer never again: only a person can look into the gateway's console.
     refusal_is_definite: a refund that it says no to has not happened.
+    not_opened: what a gateway that takes our key says, under the code -1, of an order whose page nobody has opened yet.
+    In any other words it may be the key that it refuses.
     """
 
     merchant: Merchant
     keys: Sequence[Keys] = field(repr=False)
     refund_is_repeatable: bool = False
     refusal_is_definite: bool = False
+    not_opened: str = "订单号不存在"
 
     @property
     def code(self) -> str:
@@ -145,7 +148,10 @@ class Epay:
         return Ack(200, "success") if ok else Ack(400, "fail")
 
     def query(self, attempt: Attempt, now: datetime) -> PaymentStatus:
-        """PROCESSING until it is paid: a signed page serves for ever. What is refused may be a wrong key: UNKNOWN."""
+        """PROCESSING until it is paid, opened or not: a signed page serves for ever.
+
+        What is refused in words that we do not know may be a wrong key: UNKNOWN.
+        """
         return self._look(attempt.payment_id, now)
 
     def close(self, attempt: Attempt, now: datetime) -> Outcome:
@@ -195,6 +201,8 @@ class Epay:
     def _look(self, payment_id: str, now: datetime) -> PaymentStatus:
         answer = self._ask("order", {"out_trade_no": payment_id})
         try:
+            if answer is not None and _integer(answer["code"]) == -1 and answer["msg"] == self.not_opened:
+                return PaymentStatus(Outcome.PROCESSING)
             if answer is None or _integer(answer["code"]) != 1 or answer["out_trade_no"] != payment_id:
                 return PaymentStatus(Outcome.UNKNOWN)
             if str(answer.get("pid", self.merchant.terms.get("pid"))) != self.merchant.terms.get("pid"):
