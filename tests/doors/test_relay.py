@@ -29,7 +29,12 @@ def forward(records: list[dict[str, Any]]) -> list[tuple[str, Any]]:
 
 def change(old: str | None, new: str, part: str = "head") -> dict[str, Any]:
     def image(status: str) -> dict[str, Any]:
-        return {"order_id": {"S": "ord_1"}, "part": {"S": part}, "status": {"S": status}}
+        return {
+            "order_id": {"S": "ord_1"},
+            "part": {"S": part},
+            "status": {"S": status},
+            "lines": {"S": '{"1":"waiting"}'},
+        }
 
     record = {"Keys": {"order_id": {"S": "ord_1"}}, "NewImage": image(new)}
     if old:
@@ -47,6 +52,30 @@ def test_a_changed_status_goes_to_the_queue_of_its_next_step_and_nowhere_else(st
 def test_what_did_not_change_its_status_is_not_forwarded() -> None:
     assert forward([change("paid", "paid"), change(None, "placed"), change(None, "paid", part="line#1")]) == []
     assert forward([{"eventID": "2", "eventName": "REMOVE", "dynamodb": {}}]) == []
+
+
+def test_a_line_that_must_be_bought_is_sent_on_once() -> None:
+    bought = change("cleared", "cleared")
+    bought["dynamodb"]["NewImage"]["lines"] = {"S": '{"1":"buying","2":"buying"}'}
+    again = change("cleared", "cleared")
+    for image in ("NewImage", "OldImage"):
+        again["dynamodb"][image]["lines"] = bought["dynamodb"]["NewImage"]["lines"]
+
+    assert forward([bought, again]) == [("purchasing", {"order_id": "ord_1", "line": number}) for number in "12"]
+
+
+def test_what_a_supplier_spoke_of_is_asked_after_once_and_what_a_person_did_is_not() -> None:
+    image = {"order_id": {"S": "ord_1"}, "part": {"S": "02#03"}, "hinted": {"S": "yes"}, "hinted_at": {"S": "1"}}
+    gone_on = {**image, "hinted_at": {"S": "2"}, "hinted_why": {"S": "go_on"}}
+    records = [
+        {"eventID": "1", "eventName": "MODIFY", "dynamodb": {"NewImage": new, "OldImage": old}}
+        for new, old in ((image, {}), (image, image), (gone_on, image))
+    ]
+
+    assert forward(records) == [
+        ("purchasing", {"order_id": "ord_1", "line": "2", "hint": "3"}),
+        ("purchasing", {"order_id": "ord_1", "line": "2"}),
+    ]
 
 
 def test_a_new_refund_is_sent_on_once() -> None:
