@@ -48,7 +48,8 @@ from tests.hub import Selling, selling
 from tests.journeys.test_afterwards import readings
 from tests.shop import Placed, Shop
 
-ORDERS = int(os.environ.get("HC", "30"))
+ORDERS = 100  # of one seed
+SEEDS = 5 * SCALE  # 500 orders of all, in a soak 10,000
 DYING = 0.10  # the share of steps that are to die
 CARDS, TOPUP = ("V001", "V006", "M016"), "V005"  # 25.00, 19.80, 14.80; 24.50 for a QQ number
 LATER = (
