@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 import json
-import os
 import re
 import time
 from collections import Counter, defaultdict
@@ -40,7 +39,7 @@ from shared.staff import records as staff
 from shared.steps import order_intake, purchase_received, supplier_sync
 from shared.suppliers import accounts, attempts, prices
 from shared.suppliers.accounts import Head, Standing, Tier
-from tests.crowd import SEEDS, Crowd, Item, Person, crowded
+from tests.crowd import SCALE, Crowd, Item, Person, crowded
 from tests.deaths import Died
 from tests.doors.test_campaign_life import dying, stored, unread
 from tests.doors.test_campaign_payments import Watch
