@@ -29,7 +29,8 @@ ATTEMPTS = 4  # the same person pressing twice at once
 
 
 def reveal(order_id: str, caller: Caller, now: datetime) -> RevealView:
-    """The codes of what was delivered and not given back, each look written down before it is answered.
+    """The codes of what was delivered and not given back, each look written down before it is answered; a top-up has
+    none.
 
     NotDelivered before delivery, NotOpen where the money goes back.
     """
@@ -39,7 +40,7 @@ def reveal(order_id: str, caller: Caller, now: datetime) -> RevealView:
     if order.status not in READABLE:
         raise NotDelivered(order_status=order.status)
     card_ids = _readable(order)
-    if not card_ids:  # what was delivered has gone back, and the rest is still to come
+    if not card_ids and order.card_ids:  # what was delivered has gone back, and the rest is still to come
         raise NotDelivered(order_status=order.status)
     shown = _opened(order_id, inventory.cards(card_ids))
     address = people.hashed("address", caller.address)

@@ -153,6 +153,7 @@ def test_a_top_up_is_bought_for_the_account_that_the_buyer_gave(shop: Shop, tmp_
         assert (line["got"], line["state"], line["account"]) == (1, "delivered", {"qq": "84****15"})
         assert line["proof"]
         assert line["proof"] == attempt.proof
+        assert (shop.reveal(order).status, shop.reveal(order).body["cards"]) == (200, [])  # there are no codes of it
         [total] = settlement.running(clock.now()).totals
         assert (total.units, total.sales, total.cost) == (1, 990, 650)
         assert trial_balance() == {"CNY": 0}
