@@ -16,16 +16,19 @@ from infra.local import supply
 from infra.local.client import Shop as Desk
 from infra.local.supplier_shop import KINDS as STAND_INS
 from infra.local.suppliers.common import Product, Supplier
+from infra.local.suppliers.fulu import Fulu
 from infra.local.suppliers.ledger import TOP_UP
 from infra.local.supply import Local
-from tests.journeys.stack import CATALOGUE, Buyer, Order, Stack, order_in, wait_for
+from tests.journeys import books
+from tests.journeys.stack import CATALOGUE, Buyer, Order, Stack, in_minutes, order_in, wait_for
 
 BRAND, FAMILY = "甲牌", "视频会员"
-CARD, PHONE, LISTED = "X901", "X902", "X903"  # which no other journey has in stock
+CARD, PHONE, LISTED, TAKEN = "X901", "X902", "X903", "X904"  # which no other journey has in stock
 ROWS = (
     f"{CARD},{FAMILY},{BRAND},甲牌会员,月卡,card,30.00,25.00,19.80,,90,,\n"
     f"{PHONE},{FAMILY},{BRAND},甲牌会员直充,月,topup,30.00,25.00,19.80,phone:手机号,,,\n"
     f"{LISTED},{FAMILY},{BRAND},甲牌会员,季卡,card,80.00,70.00,60.00,,90,,\n"
+    f"{TAKEN},{FAMILY},{BRAND},甲牌会员,年卡,card,180.00,150.00,120.00,,90,,\n"
 )
 FIRST_E6, SECOND_E6 = 15_000_000, 16_000_000
 PURCHASED = 90  # seconds: three pauses that are really waited, on a slow machine
@@ -39,6 +42,7 @@ def card(cost_e6: int) -> Product:
 LOCALS = (
     Local("first", "dujiao", "一号", 901, {CARD: (BRAND, card(FIRST_E6))}),
     Local("second", "kasushou", "二号", 902, {CARD: (BRAND, card(SECOND_E6))}),
+    Local("third", "kashangwl", "三号", 904, {TAKEN: (BRAND, Product("1", "甲牌会员 年卡", 100_000_000, stock=500))}),
     Local(
         "phones",
         "fulu",
@@ -80,6 +84,11 @@ class Hub:
     def tried(self, order: Order) -> list[tuple[str, str, str]]:
         return [(one["supplier"], one["state"], one["reason"]) for one in self.attempts(order)]
 
+    def came(self, order: Order) -> dict[str, Any]:
+        """The one attempt that brought something."""
+        [found] = [one for one in self.attempts(order) if one["delivered"]]
+        return found
+
     def sold(self, code: str, number: str) -> list[dict[str, Any]]:
         """What a supplier has in his own books under our number."""
         return Supplier.orders(self.url(code), number)
@@ -92,6 +101,10 @@ class Hub:
             return next((str(one["task_id"]) for one in tasks if (one["kind"], one["about"]) == (kind, about)), "")
 
         return wait_for(found, f"a task {kind} about {about}", PURCHASED)
+
+    def refill(self, *codes: str, **stock: int | None) -> None:
+        for code in codes:
+            Supplier.change_product(self.url(code), "1", **stock)
 
     def price(self, cost_e6: int, *codes: str) -> None:
         for code in codes:
@@ -114,6 +127,7 @@ def hub(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]
             found[one.code] = running.enter_context(stand_in)
             for _ in range(2):  # as when `make run` is said twice
                 supply.let_in(one, stand_in.url, {"terms": stand_in.terms, "keys": stand_in.keys}, owner, operator)
+        Fulu.call_back(found["phones"].url, f"{stack.api}/webhooks/suppliers/phones")
         yield Hub(stack, found)
 
 
@@ -194,6 +208,14 @@ def test_a_price_that_jumps_waits_for_a_person(hub: Hub) -> None:
     hub.price(SECOND_E6, "second")
 
 
+def test_what_nobody_delivers_is_paid_back(hub: Hub) -> None:
+    hub.refill("first", "second", stock=0, shown=500)
+    _, order = hub.paid()
+    hub.stack.until(order.order_id, "refunded", seconds=PURCHASED)
+    assert hub.tried(order) == [("first", "failed", "no_stock"), ("second", "failed", "no_stock")]
+    hub.refill("first", "second", stock=500, shown=None)
+
+
 def test_a_wrong_account_is_refused_before_anybody_pays(hub: Hub) -> None:
     right = hub.stack.canaries.phone()
     buyer = hub.stack.buyer()
@@ -215,6 +237,36 @@ def test_a_wrong_account_is_refused_before_anybody_pays(hub: Hub) -> None:
     assert (line["got"], line["account"], bool(line["proof"])) == (1, {"phone": f"19****{right[-2:]}"}, True)
     assert right not in str(hub.attempts(order))
     assert buyer.reveal(order) == []
+
+    Supplier.void(hub.url("phones"), sale["order_no"], refund=True)  # and he says so
+    hub.until_task("purchase_reversed", attempt["number"])
+    said = {"outcome": "reversed", "note": "he has paid us back"}
+    settled = hub.stack.console("POST", f"/purchases/{attempt['number']}/settle", said, role="operator")
+    assert (settled.status, settled.body["state"]) == (200, "reversed"), settled.body
+
+
+def test_cards_that_a_supplier_takes_back_are_claimed_and_recalled_where_a_person_says_so(hub: Hub) -> None:
+    orders = [hub.paid(TAKEN)[1] for _ in range(3)]
+    for order in orders:
+        hub.stack.until(order.order_id, "delivered", seconds=PURCHASED)
+    told, written, void = (hub.came(order) for order in orders)
+    owed = books.balances(hub.stack)["payable:third"]
+    (sale,) = hub.sold("third", told["number"])
+    Supplier.void(hub.url("third"), sale["order_no"], refund=True)
+    wait_for(lambda: hub.came(orders[0])["state"] == "reversed", "the supplier's word to be believed", PURCHASED)
+    hub.until_task("purchase_reversed", told["number"])
+    assert books.balances(hub.stack)["payable:third"] == owed + 10_000
+    assert hub.stack.status(orders[0].order_id) == "delivered"
+
+    said = {"outcome": "reversed", "note": "he wrote to us"}
+    assert hub.stack.console("POST", f"/purchases/{written['number']}/settle", said, role="operator").status == 200
+    for attempt in (told, told, written, void):
+        wanted = {"source": "supplier", "note": "blocked by their issuer", "whole_day": attempt is void}
+        recalled = hub.stack.console("POST", f"/purchases/{attempt['number']}/void", wanted)
+        assert recalled.status == 201, recalled.body
+    for order in orders:
+        hub.stack.until(order.order_id, "refunded", seconds=PURCHASED)
+    assert books.balances(hub.stack)["payable:third"] == 0
 
 
 def test_who_is_suspended_gets_nothing_until_two_people_let_him_in_again(hub: Hub) -> None:
@@ -261,6 +313,57 @@ def test_a_person_buys_what_only_a_price_list_has(hub: Hub) -> None:
     assert buyer.reveal(order) == [code]
 
 
+def test_who_refuses_us_is_stopped_and_whose_money_is_low_is_named(hub: Hub) -> None:
+    stack, one = hub.stack, LOCALS[0]
+
+    def save(low_minor: int | None) -> None:
+        body = {"kind": one.kind, "name": one.name, "company": one.company, "terms": hub.stand_ins[one.code].terms}
+        more = {} if low_minor is None else {"low_minor": low_minor}
+        assert stack.console("PUT", f"/suppliers/{one.code}", {**body, **more}).status == 200
+
+    save(10**11)
+    assert stack.console("POST", f"/suppliers/{one.code}/sync", role="operator").status == 200
+    hub.until_task("supplier_balance_low", one.code)
+    save(None)
+    hub.refill(one.code, cost_e6=FIRST_E6 + 10_000)
+    assert stack.invoke("supplier-sync", {"time": in_minutes(0)}) is None
+    assert "supplier_balance_low" not in {task["kind"] for task in stack.console("GET", "/tasks").body["tasks"]}
+    assert stack.console("GET", f"/skus/{CARD}/offers").body["offers"][0]["cost_e6"] == FIRST_E6 + 10_000
+    hub.price(FIRST_E6, one.code)
+
+    Supplier.misbehave(hub.url(one.code), "products", "refuse_signature")
+    assert stack.console("POST", f"/suppliers/{one.code}/sync", role="operator").status >= 400
+    hub.until_task("supplier_stopped", one.code)
+    listed = {
+        found["supplier"]: found for found in stack.console("GET", "/suppliers", role="auditor").body["suppliers"]
+    }
+    assert (listed[one.code]["buys"], listed[one.code]["stopped"]) == (False, "bad_signature")
+    assert stack.console("POST", f"/suppliers/{one.code}/resume").status == 200
+
+    for verb in ("keys", "keys/retire"):
+        body = {"keys": hub.stand_ins["second"].keys} if verb == "keys" else None
+        assert stack.console("POST", f"/suppliers/second/{verb}", body).status == 200
+    assert stack.console("POST", "/suppliers/second/check").body["answers"] is True
+
+
+def test_what_is_ordered_for_stock_is_on_its_way_until_it_has_come(hub: Hub) -> None:
+    wanted = {"sku": CARD, "quantity": 20}
+    ordered = hub.stack.console("POST", "/procurement/orders", wanted, role="operator")
+    assert ordered.status == 201, ordered.body
+    assert (ordered.body["supplier"], ordered.body["cost"]["amount_minor"]) == ("first", 30_000)
+    number = ordered.body["order"]
+
+    def coming() -> set[str]:
+        shown = hub.stack.console("GET", "/procurement", role="auditor")
+        assert shown.status == 200, shown.body
+        return {one["order"] for one in shown.body["on_their_way"]}
+
+    assert number in coming()
+    assert hub.stack.invoke("supplier-scores", {"time": in_minutes(0)}) is None
+    assert hub.stack.console("POST", f"/procurement/orders/{number}/close", role="operator").status == 200
+    assert number not in coming()
+
+
 def test_offers_are_compared_and_put_in_order_and_scored(hub: Hub) -> None:
     def compared() -> list[dict[str, Any]]:
         return list(hub.stack.console("GET", f"/skus/{CARD}/offers", role="auditor").body["offers"])
@@ -301,3 +404,6 @@ def test_cards_that_are_said_to_be_void_are_recalled_and_their_supplier_is_not_a
     assert {one["supplier"]: one["tier"] for one in compared}[code] == "D"
     cleared = hub.stack.console("POST", f"/suppliers/{code}/scores/clear", {"family": FAMILY})
     assert cleared.status == 200, cleared.body
+    assert hub.stack.invoke("supplier-scores", {"time": in_minutes(10)}) is None  # what ended now is counted then
+    scores = hub.stack.console("GET", f"/suppliers/{code}/scores", role="auditor").body
+    assert scores["families"][0]["tier"] in {"B", "C"}, scores
