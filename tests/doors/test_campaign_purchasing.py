@@ -51,24 +51,7 @@ ORDERS = 100  # of one seed
 SEEDS = 5 * SCALE  # 500 orders of all, in a soak 10,000
 DYING = 0.10  # the share of steps that are to die
 CARDS, TOPUP = ("V001", "V006", "M016"), "V005"  # 25.00, 19.80, 14.80; 24.50 for a QQ number
-LATER = (
-    1,
-    1,
-    2,
-    4,
-    8,
-    16,
-    32,
-    61,
-    61,
-    125,
-    250,
-    250,
-    500,
-    1_500,
-    1_500,
-    1_500,
-)  # minutes: till all policies have ended
+LATER = (1, 4, 31, 61, 61, 250, 250, 1_500, 1_500, 300, 300, 1_500, 300, 300)  # minutes: till all policies end
 SETTLED = {"delivered", "refunded", "cancelled", "expired"}
 STATES = {attempts.AttemptState.DELIVERED, attempts.AttemptState.LATE, attempts.AttemptState.FAILED}
 FAIR = {CARDS[0]: 19_800_000, CARDS[1]: 15_900_000, CARDS[2]: 11_900_000, TOPUP: 19_200_000}
@@ -103,6 +86,7 @@ KINDS = {
 }
 NEVER = {
     *("before_slow", "slow"),  # a pause is silence that takes longer
+    "absent",  # see `deny`
     *("codes_in", "callback_address"),  # pictures are no goods of ours; we live at 127.0.0.1
 }
 DOLLAR_E6 = 7_100_000
@@ -153,6 +137,7 @@ class Market:
     barred: list[str] = field(default_factory=list)  # purchases of whom nothing was to be bought
     deaths: Counter[str] = field(default_factory=Counter)
     did: Counter[str] = field(default_factory=Counter)
+    denied: dict[str, float] = field(default_factory=dict)  # when a supplier began to deny orders
     synced: float = 0.0
     safe: bool = False  # nobody dies any more
 
@@ -224,11 +209,21 @@ class Market:
         one.misbehave(KINDS[one.stand_in.kind].places, self.chance.choice(("same_code", "half", "dearer")))
 
     def deny(self) -> None:
-        """The answer to an order is lost, and who is asked after it does not find it for a while."""
+        """The answer to an order is lost, and who is asked after it does not find it for a while.
+
+        Not for as long as policy goes on asking, nor again before it has ended: what is denied for ever is lost.
+        """
         one = self.chance.choice([one for one in self.sellers.values() if KINDS[one.stand_in.kind].denies])
-        kind = KINDS[one.stand_in.kind]
-        one.misbehave(kind.places, "silent")
-        one.misbehave(kind.denies, "absent", 2)
+        if time.time() - self.denied.get(one.code, 0) > 3 * attempts.LOOK_BACK.total_seconds():
+            self.denied[one.code] = time.time()
+            one.misbehave(KINDS[one.stand_in.kind].places, "silent")
+            one.misbehave(KINDS[one.stand_in.kind].denies, "absent", 2)
+
+    def find_again(self) -> None:
+        for code, at in self.denied.items():
+            if time.time() - at > attempts.LOOK_BACK.total_seconds() / 2:
+                one = self.sellers[code]
+                one.misbehave(KINDS[one.stand_in.kind].denies, "absent", 0)
 
     def speak_oddly(self) -> None:
         one = self.one()
@@ -370,6 +365,7 @@ class Market:
 
     def pass_by(self, seconds: float) -> None:
         self.watch.ahead += seconds
+        self.find_again()
         for one in self.sellers.values():
             one.stand_in.wake()
         if time.time() - self.synced > TIMELY.total_seconds():
