@@ -67,7 +67,7 @@ ABSENT_APART = timedelta(minutes=3)
 """Between the two answers *absent* that together are believed: an order may lie in a queue of the supplier's."""
 
 LOOK_BACK = timedelta(hours=1)
-"""After an attempt was given up as absent its supplier is asked once more: what came late is ours."""
+"""After an attempt was given up as absent its supplier is asked so often, for `ASK_FOR`: what came late is ours."""
 
 HELD_FOR = timedelta(hours=4)
 """A price jump waits so long for a person; then the money goes back."""
