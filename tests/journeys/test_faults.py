@@ -67,6 +67,22 @@ def test_streams_may_lose_one_record_in_twenty_and_double_another(stack: Stack, 
     assert {0, 1, 2} == set(lossy.records)
 
 
+def test_a_cleared_order_whose_record_is_lost_is_dispatched_by_the_deadline(stack: Stack) -> None:
+    stack.stock("L041", 1)
+    buyer = stack.buyer()
+    with stack.weather.lossy_streams(drop=1, double=0, seed=1) as lossy:
+        order = buyer.place("L041")
+        buyer.pay(order)
+        stack.until(order.order_id, "paid")
+        wait_for(lambda: len(lossy.records) >= 2, "the records of placing and paying to be lost")
+        stack.deadlines(3)
+        stack.until(order.order_id, "cleared")
+        wait_for(lambda: len(lossy.records) >= 3, "the record of the decision to be lost")
+    stack.deadlines(6)
+    stack.until(order.order_id, "delivered")
+    assert len(buyer.reveal(order)) == 1
+
+
 def test_conflicts_throttling_stale_indexes_and_half_done_batches_change_no_result(stack: Stack) -> None:
     count = 30 * SCALE
     stack.wholesale("L042")  # half of what is left would be more than the share of one contact
