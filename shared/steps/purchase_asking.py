@@ -21,6 +21,7 @@ from shared.steps.purchase_work import (
     Again,
     Wait,
     Work,
+    call_somebody,
     chance,
     fail,
     in_slot,
@@ -147,6 +148,8 @@ def look_back(at: Work, attempt: Attempt, now: datetime) -> None:
         unsure = {Outcome.ABSENT, Outcome.ACCEPTED, Outcome.UNKNOWN}
         again = now + attempts.LOOK_BACK if answer.outcome in unsure else None
         if again and now - clock.parse(str(attempt.sent_at)) > attempts.ASK_FOR:
+            if answer.outcome is not Outcome.ABSENT:
+                call_somebody(at, attempt, "purchase_unknown", now)
             again = None
         purchases.rest(attempt, again)
 

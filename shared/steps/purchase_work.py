@@ -129,7 +129,12 @@ def undecided(at: Work, attempt: Attempt, now: datetime, kind: str = "") -> Wait
 
 def stuck(at: Work, attempt: Attempt, kind: str, now: datetime) -> None:
     purchases.look_again(attempt, now + UNDECIDED)
-    with suppress(Lost), Transaction() as tx:  # it may be open since yesterday
+    call_somebody(at, attempt, kind, now)
+
+
+def call_somebody(at: Work, attempt: Attempt, kind: str, now: datetime) -> None:
+    """Ask a person about an attempt; asked before, it is the same question."""
+    with suppress(Lost), Transaction() as tx:
         staff.open_task(tx, kind, about(attempt), at.order_id, now)
     count("TaskOpened")
 

@@ -448,7 +448,9 @@ class Audit:
         for code, orders in self.orders.items():
             kept: dict[str, list[Order]] = defaultdict(list)
             for order in orders:
-                if order.state not in GIVEN_BACK:
+                whole_e6 = order.unit_e6 * order.quantity
+                # Half of one piece is none: its money is back, and nothing came.
+                if order.state not in GIVEN_BACK and (order.cards or order.returned_e6 < whole_e6):
                     kept[order.ours].append(order)
             for number, some in kept.items():
                 attempt = self.attempts.get(number)
