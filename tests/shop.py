@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
+from urllib.parse import parse_qs
 
 import boto3
 from chalice.app import Chalice
@@ -93,10 +94,7 @@ def event(
         "headers": {"Content-Type": "application/json", **headers},
         "multiValueHeaders": {},
         "queryStringParameters": None,
-        "multiValueQueryStringParameters": {
-            name: [value] for name, _, value in (pair.partition("=") for pair in query.split("&") if query)
-        }
-        or None,
+        "multiValueQueryStringParameters": parse_qs(query, keep_blank_values=True) or None,
         "pathParameters": match(template, path) or None,
         "stageVariables": None,
         "body": text,

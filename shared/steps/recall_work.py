@@ -487,5 +487,5 @@ def _readable(order: Order) -> bool:
 
 def _paid_back(order: Order) -> set[str]:
     """The cards of lines whose money has gone back in full while the order stood: nothing is owed for them."""
-    gone = order.given_back if order.head.refunded else set()
+    gone = order.given_back
     return {str(card_id) for line in order.lines if line.number in gone for card_id in line.card_ids}

@@ -102,29 +102,29 @@ class Account:
             db.execute(f"UPDATE refunds SET {column} = ?", (moment.timestamp(),))  # one of those above
 
 
+def opened(simulator: WeChatPay | AlipayGateway | CannedStripe, kind: str, method: str) -> Account:
+    account = Account(simulator, kind, method)
+    account.set_up(kind)
+    return account
+
+
 @pytest.fixture
 def wechat(cloud: None, tmp_path: Path) -> Iterator[Account]:
     with WeChatPay(tmp_path / "wechat.sqlite", refund_after=0) as simulator:
-        account = Account(simulator, "wechat", "wechat_native")
-        account.set_up("wechat")
-        yield account
+        yield opened(simulator, "wechat", "wechat_native")
 
 
 @pytest.fixture
 def alipay(cloud: None, tmp_path: Path) -> Iterator[Account]:
     with AlipayGateway(tmp_path / "alipay.sqlite") as simulator:
-        account = Account(simulator, "alipay", "alipay_qr")
-        account.set_up("alipay")
-        yield account
+        yield opened(simulator, "alipay", "alipay_qr")
 
 
 @pytest.fixture
 def stripe(cloud: None, tmp_path: Path) -> Iterator[Account]:
     """Whose days are those of UTC."""
     with CannedStripe(tmp_path / "stripe.sqlite") as simulator:
-        account = Account(simulator, "stripe", "stripe")
-        account.set_up("stripe")
-        yield account
+        yield opened(simulator, "stripe", "stripe")
 
 
 def run() -> None:

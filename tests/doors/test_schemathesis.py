@@ -309,11 +309,13 @@ schema = schemathesis.openapi.from_dict(json.loads(contract.OPENAPI.read_text("u
 schema.app = Gateway()
 
 
-def is_refusal(response: schemathesis.Response) -> bool:
+def is_problem(status: int, address: str) -> bool:
     """Payment providers are refused in their own words, which are no problem documents."""
-    return response.status_code >= 400 and not (
-        response.status_code == 400 and "/webhooks/payments/" in str(response.request.url)
-    )
+    return status >= 400 and not (status == 400 and "/webhooks/payments/" in address)
+
+
+def is_refusal(response: schemathesis.Response) -> bool:
+    return is_problem(response.status_code, str(response.request.url))
 
 
 def understood(_: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case) -> None:
@@ -399,7 +401,7 @@ def ask(
     answer = Answer(int(status.split()[0]), {k.lower(): v for k, v in told}, b"".join(body).decode())
     assert answer.status < 500, answer
     if answer.status >= 400:
-        if not (answer.status == 400 and path.startswith("/webhooks/payments/")):  # refused in the provider's words
+        if is_problem(answer.status, path):
             assert answer.headers["content-type"] == PROBLEM, answer
             assert answer.json["type"] == f"urn:kaquan:problem:{answer.json['code']}"
         nothing_written(written)
