@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ from infra.local.supplier_shop import KINDS as STAND_INS
 from infra.local.suppliers.common import Product, Supplier
 from shared.catalog import records as catalog
 from shared.kernel import clock
+from shared.ledger import records as ledger
+from shared.ledger.posting import Leg
 from shared.suppliers import accounts, registry, supplier_keys
 from shared.suppliers.accounts import Head, Standing, Tier
 from shared.suppliers.admission import same
@@ -107,6 +110,19 @@ def selling(
 
 def _fields(sku: str) -> list[str]:
     return [field.name for field in catalog.skus([sku])[sku].account_fields]
+
+
+def entries(kind: str) -> list[dict[str, int]]:
+    """What each entry of a kind moved today, in minor units by account, in the order in which they were written."""
+    found = sorted(ledger.entries_of(clock.shanghai_day(clock.now())), key=lambda one: str(one.entry_id))
+    return [_moved(one.legs) for one in found if one.kind == kind]
+
+
+def _moved(legs: Iterable[Leg]) -> dict[str, int]:
+    sums = Counter[str]()
+    for leg in legs:
+        sums[leg.account] += leg.amount_minor
+    return {account: minor for account, minor in sums.items() if minor}
 
 
 def pump_until(shop: Shop, order: Placed, status: str, within: float = 30) -> None:

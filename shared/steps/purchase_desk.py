@@ -12,9 +12,11 @@ from shared.kernel import clock
 from shared.kernel.errors import Busy, InvalidRequest, NotFound
 from shared.kernel.http import Amount
 from shared.kernel.money import minor_from_e6
-from shared.kernel.records import Lost
+from shared.kernel.records import Lost, Transaction
 from shared.kernel.telemetry import logger
 from shared.kernel.vault import Secret
+from shared.ledger import posting
+from shared.ledger import records as ledger
 from shared.orders import records as orders
 from shared.staff import records as staff
 from shared.steps import purchase_received, purchase_reversed, recalls, supplier_scores
@@ -67,11 +69,15 @@ def settle(number: str, wanted: SettleAttempt, by: str, now: datetime) -> Attemp
     attempt = _attempt(number)
     if wanted.outcome == "reversed":
         return _reversed(attempt, wanted, by, now)
-    done = {"delivered": {AttemptState.DELIVERED, AttemptState.LATE}, "failed": {AttemptState.FAILED}}
-    if attempt.now_state in attempts.OUT:
+    done = {"delivered": purchase_reversed.CAME, "failed": {AttemptState.FAILED}}
+    kept_e6 = (wanted.cost_minor or 0) * MINOR_E6 if wanted.outcome == "failed" else 0
+    # Of one that was given up it may turn out that it was delivered, or paid for, all the same.
+    found_out = wanted.outcome == "delivered" or (kept_e6 and not int(attempt.cost_e6))
+    late = attempt.now_state is AttemptState.FAILED and attempt.sent_at and found_out
+    if attempt.now_state in attempts.OUT or late:
         try:
             if wanted.outcome == "failed":
-                purchases.move_alone(attempt, AttemptState.FAILED, now, None, reason=Reason.OTHER)
+                _failed(attempt, kept_e6, now)
             else:
                 _delivered(attempt, wanted, now)
         except Lost:
@@ -127,6 +133,17 @@ def _reversed(attempt: Attempt, wanted: SettleAttempt, by: str, now: datetime) -
     elif attempt.now_state is not AttemptState.REVERSED:
         raise AttemptOver(state=str(attempt.state))
     return _view(_attempt(str(attempt.number)))
+
+
+def _failed(attempt: Attempt, kept_e6: int, now: datetime) -> None:
+    """Nothing came; what the supplier keeps of our money all the same is our loss until he gives it back."""
+    supplier, sku, order_id = str(attempt.supplier), str(attempt.sku), str(attempt.order_id)
+    legs = posting.paid_for_nothing(supplier, sku, [kept_e6])
+    with Transaction() as tx:
+        purchases.move(tx, attempt, AttemptState.FAILED, now, None, reason=Reason.OTHER, cost_e6=kept_e6)
+        if legs:
+            channel = str(orders.outline_of(order_id).head.channel)
+            ledger.post(tx, "purchase", legs, now, order_id=order_id, channel=channel)
 
 
 def _delivered(attempt: Attempt, wanted: SettleAttempt, now: datetime) -> None:

@@ -95,6 +95,8 @@ def _store(
     sku, supplier = str(line.sku), str(attempt.supplier)
     fine = [costs[n] for n in sorted(made)] if cards else list(costs)
     legs: list[posting.Leg] = list(posting.paid_for_nothing(supplier, sku, useless))
+    if kept := posting.paid_for_nothing(supplier, sku, [int(attempt.cost_e6)]):  # given up, and written off then
+        legs += posting.reversal(kept)
     if usable and cards:
         legs += posting.lot_bought(supplier, sku, fine)
     elif usable:

@@ -42,7 +42,8 @@ MOVES: Mapping[AttemptState, frozenset[AttemptState]] = MappingProxyType(
         ),
         AttemptState.ACCEPTED: frozenset({AttemptState.DELIVERED, AttemptState.FAILED, AttemptState.LATE}),
         AttemptState.DELIVERED: frozenset({AttemptState.REVERSED}),
-        AttemptState.FAILED: frozenset({AttemptState.LATE}),
+        # It stays failed where only the money for it turns out to be gone.
+        AttemptState.FAILED: frozenset({AttemptState.LATE, AttemptState.FAILED}),
         AttemptState.LATE: frozenset({AttemptState.REVERSED}),
         AttemptState.REVERSED: frozenset(),
     }

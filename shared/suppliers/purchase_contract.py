@@ -86,8 +86,9 @@ class GoodsBrought(Shape):
 class SettleAttempt(Shape):
     """What a person has found out, or done, about an attempt.
 
-    delivered: cards, or for a top-up how many pieces; cost_minor: what all of it cost. failed: he is sure that nothing
-    was bought, so that another supplier may be asked. reversed: what was delivered was taken back, and our money is.
+    delivered, also after it was given up: cards, or for a top-up how many pieces; cost_minor: what all of it cost.
+    failed: he is sure that nothing comes of it, so that another supplier may be asked; cost_minor: what the supplier
+    keeps all the same. reversed: what was delivered was taken back, and our money is.
     """
 
     outcome: Literal["delivered", "failed", "reversed"]

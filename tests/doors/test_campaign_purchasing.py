@@ -320,8 +320,8 @@ class Market:
             return
         kept = [order for order in found if order.state not in GIVEN_BACK]
         wanted: dict[str, Any] = {"outcome": "failed", "note": "asked him"}
-        if kept and kept[0].kind == "card" and not kept[0].cards:
-            StandIn.void(one.url, kept[0].order_no, refund=True)  # he has kept the money for nothing, and is told so
+        if kept and kept[0].kind == "card" and not kept[0].cards:  # he has kept the money for nothing
+            wanted["cost_minor"] = minor_from_e6(_landed(one, kept[0]))
         elif kept:
             [order] = kept
             codes = [{"code": card.password, "number": card.card_no} for card in order.cards]
@@ -474,7 +474,8 @@ class Audit:
                     yield f"{number} is {attempt['state']}, and was never bought at {code}"
 
     def _explained(self, attempt: Item) -> bool:
-        return self.tasks.get(("purchase_unknown", attempt["number"]), False)
+        """A person is called, or has found out what it cost us."""
+        return self.tasks.get(("purchase_unknown", attempt["number"]), False) or int(attempt["cost_e6"]) > 0
 
     @staticmethod
     def _part(attempt: Item) -> str:

@@ -14,14 +14,13 @@ from infra.local.suppliers.fulu import Fulu
 from shared.inventory import records as inventory
 from shared.inventory.states import CardState
 from shared.kernel import clock
-from shared.ledger import records as ledger
 from shared.orders import records as orders
 from shared.staff import records as staff
 from shared.steps import purchase_reversed, purchasing, settlement
 from shared.suppliers import attempts, purchases
 from shared.suppliers.attempts import AttemptState
 from shared.suppliers.purchases import Attempt
-from tests.hub import Selling, pump_until, selling
+from tests.hub import Selling, entries, pump_until, selling
 from tests.shop import Placed, Shop
 from tests.supplied import eventually
 
@@ -82,12 +81,6 @@ def open_tasks() -> list[tuple[str, str]]:
 def owed() -> dict[str, int]:
     """What stands against each account, in minor units."""
     return {row.account: row.balance for row in settlement.running(clock.now()).accounts}
-
-
-def entries(kind: str) -> list[dict[str, int]]:
-    """What each entry of a kind moved, in minor units by account."""
-    found = ledger.entries_of(clock.shanghai_day(clock.now()))
-    return [{leg.account: leg.amount_minor for leg in one.legs} for one in found if one.kind == kind]
 
 
 def balanced() -> bool:

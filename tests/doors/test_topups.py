@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ import pytest
 from infra.local.suppliers.common import Product
 from infra.local.suppliers.common import Supplier as StandIn
 from shared.kernel import clock
-from shared.ledger import records as ledger
-from shared.ledger.posting import Leg
 from shared.orders import records as orders
 from shared.orders.records import Line
 from shared.staff import records as staff
@@ -24,7 +21,7 @@ from shared.suppliers import attempts, purchases
 from shared.suppliers.accounts import Head, Standing
 from shared.suppliers.attempts import AttemptState
 from shared.suppliers.offers import Offer
-from tests.hub import Selling, pump_until, selling
+from tests.hub import Selling, entries, pump_until, selling
 from tests.shop import Answer, Placed, Shop
 from tests.supplied import eventually
 
@@ -98,19 +95,6 @@ def open_tasks() -> list[str]:
 
 def trial_balance() -> dict[str, int]:
     return settlement.running(clock.now()).trial_balance
-
-
-def entries(kind: str) -> list[dict[str, int]]:
-    """What each entry of a kind moved, in minor units by account, in the order in which they were written."""
-    found = sorted(ledger.entries_of(clock.shanghai_day(clock.now())), key=lambda one: str(one.entry_id))
-    return [moved(one.legs) for one in found if one.kind == kind]
-
-
-def moved(legs: Iterable[Leg]) -> dict[str, int]:
-    sums = Counter[str]()
-    for leg in legs:
-        sums[leg.account] += leg.amount_minor
-    return {account: minor for account, minor in sums.items() if minor}
 
 
 def line_of(order: Placed) -> Line:

@@ -39,12 +39,17 @@ def add(command: Command) -> None:
     settle.add_argument(
         "outcome",
         choices=("delivered", "failed", "reversed"),
-        help="failed: you are sure that nothing was bought; reversed: he took back what he had delivered",
+        help="failed: you are sure that nothing comes of it; reversed: he took back what he had delivered",
     )
     settle.add_argument("--note", required=True, help="how you know; kept")
     settle.add_argument("--cards", type=Path, metavar="FILE", help="of cards that came: a code, or number,code, a line")
     settle.add_argument("--pieces", type=int, default=0, help="of a top-up: how many were done")
-    settle.add_argument("--cost", type=terminal.an_amount, metavar="AMOUNT", help="what all of it cost, such as 182")
+    settle.add_argument(
+        "--cost",
+        type=terminal.an_amount,
+        metavar="AMOUNT",
+        help="what all of it cost, such as 182; of a failed one, what he keeps all the same",
+    )
     settle.add_argument("--proof", default="", help="of a top-up: what shows that it was done")
     void = command("void", _void, "recall what a purchase brought, because it is said to be void")
     void.add_argument("number", help=NUMBER)
