@@ -105,7 +105,7 @@ class Decision(NamedTuple):
 
 def decide(candidates: Iterable[Candidate], wanted: Wanted) -> Decision:
     """Whom to ask first, second, … and why not the others."""
-    ranked: list[tuple[tuple[bool, int, bool, int, str, str], Choice]] = []
+    ranked: list[tuple[tuple[bool, int, bool, str, int, str, str], Choice]] = []
     left_out: list[tuple[str, str, LeftOut]] = []
     for one in candidates:
         if why := _unfit(one, wanted):
@@ -122,7 +122,10 @@ def decide(candidates: Iterable[Candidate], wanted: Wanted) -> Decision:
             capped=one.share >= CAPS[one.tier] and one.tier != "A",
         )
         pinned = one.pin is not None
-        order = (not pinned, one.pin or 0, choice.capped and not pinned, choice.expected_e6, one.supplier, one.product)
+        capped = choice.capped and not pinned
+        # Where all have had their share, what is left is for those who are trusted most, and not for the cheapest.
+        trusted = one.tier if capped else ""
+        order = (not pinned, one.pin or 0, capped, trusted, choice.expected_e6, one.supplier, one.product)
         ranked.append((order, choice))
     return Decision(tuple(choice for _, choice in sorted(ranked)), tuple(sorted(left_out)))
 

@@ -74,6 +74,22 @@ def test_who_has_had_his_share_comes_after_the_others_and_still_sells_when_he_is
     assert order(offer("a", 8_000_000, tier="A", share=1.0), offer("b")) == ["a", "b"]
 
 
+@pytest.mark.parametrize(("tiers", "shares"), [("AC", (90, 10)), ("BC", (90, 10)), ("BB", (40, 60)), ("CC", (10, 90))])
+def test_beside_a_better_tier_a_cheaper_one_has_his_share_and_no_more_and_of_equals_the_cheaper_has_the_rest(
+    tiers: str, shares: tuple[int, int]
+) -> None:
+    bought = {"dear": 0, "cheap": 0}
+    for orders in range(500):
+        first, *_ = order(
+            *(
+                offer(name, landed, tier=tier, share=bought[name] / max(1, orders))
+                for tier, (name, landed) in zip(tiers, {"dear": 9_900_000, "cheap": 9_000_000}.items(), strict=True)
+            )
+        )
+        bought[first] += 1
+    assert [round(count / 5) for count in bought.values()] == pytest.approx(shares, abs=2)
+
+
 def test_a_part_is_bought_where_there_is_no_more() -> None:
     [choice] = routing.decide([offer("a", stock=3)], Wanted(10, 10_000_000)).choices
     assert choice.quantity == 3
