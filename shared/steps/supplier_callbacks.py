@@ -29,7 +29,9 @@ def receive(code: str, headers: Mapping[str, str], raw: bytes, now: datetime) ->
     else:
         if news.taken_back and attempt.now_state in purchase_reversed.CAME:
             purchase_reversed.call_somebody(attempt, now)
-        purchases.hint(attempt, now)
+        if news.upstream_no and not attempt.upstream_no:  # he may speak by this alone from now on
+            purchases.name(code, news.upstream_no, attempt)
+        purchases.hint(attempt, now, upstream_no=news.upstream_no)
         logger.info("called back", supplier=code, order_id=str(attempt.order_id), part=str(attempt.part))
     return supplier.ack(True)
 

@@ -66,9 +66,11 @@ class Attempt(records.Record):
     upstream_no = UnicodeAttribute(null=True)
     reason = UnicodeAttribute(default="")
     delivered = NumberAttribute(default=0)
+    ordered = NumberAttribute(default=0)  # of what came, what its order took
     duplicates = NumberAttribute(default=0)  # codes that somebody had before
     cost_e6 = NumberAttribute(default=0)
     proof = UnicodeAttribute(default="")
+    settled_by = UnicodeAttribute(null=True)  # the person in whose hands it came
     lot_id = UnicodeAttribute(null=True)  # that its cards lie in, beside others of the day
     asks = NumberAttribute(default=0)
     sends = NumberAttribute(default=0)
@@ -212,14 +214,16 @@ def look_again(attempt: Attempt, due_at: datetime) -> None:
     )
 
 
-def hint(attempt: Attempt, now: datetime, *, ask: bool = True) -> None:
+def hint(attempt: Attempt, now: datetime, *, ask: bool = True, upstream_no: str = "") -> None:
     """The supplier spoke of it, or a person decided about it: whoever is to look is told by the outbox.
 
-    ask: the supplier is asked what became of it; without that its line only goes on.
+    ask: the supplier is asked what became of it; without that its line only goes on. upstream_no: his number, which is
+    kept where none is known.
     """
     why = Attempt.hinted_why.remove() if ask else Attempt.hinted_why.set("go_on")
+    number = [Attempt.upstream_no.set(Attempt.upstream_no | upstream_no)] if upstream_no else []
     Attempt(attempt.order_id, attempt.part).update(
-        [Attempt.hinted.set("yes"), Attempt.hinted_at.set(clock.iso(now)), why], Attempt.order_id.exists()
+        [Attempt.hinted.set("yes"), Attempt.hinted_at.set(clock.iso(now)), why, *number], Attempt.order_id.exists()
     )
 
 

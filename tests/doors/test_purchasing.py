@@ -275,6 +275,24 @@ def test_a_callback_is_a_reason_to_ask_at_once(shop: Shop, cheap: Selling) -> No
     assert shop.status(order) == "delivered"
 
 
+def test_who_cannot_be_asked_by_our_number_is_asked_by_the_one_that_he_calls_back_with(
+    shop: Shop, tmp_path: Path
+) -> None:
+    with selling(tmp_path, "his", "kashangwl", {SKU: card()}, **{"trait.asks_by_ours": "false"}) as his:
+        his.misbehave("buy", "silent")
+        order = paid(shop)
+        shop.pump()
+        [attempt] = purchases.of_order(order.order_id)
+        assert (attempt.state, attempt.upstream_no) == (AttemptState.UNKNOWN, None)
+        assert shop.called_back().status == 200
+        pump_until(shop, order, "delivered")
+
+        [bought] = his.bought()
+        number = str(bought["order_no"])
+        assert [one.upstream_no for one in purchases.of_order(order.order_id)] == [number]
+        assert purchases.named("his", number) == (order.order_id, "1", 1)
+
+
 def test_a_forged_callback_is_refused_and_asks_nobody(shop: Shop, cheap: Selling) -> None:
     cheap.misbehave("buy", "late", seconds=60)
     order = paid(shop)
