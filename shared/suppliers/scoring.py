@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
+from itertools import accumulate
 from math import ceil, exp, inf, log, sqrt
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
@@ -53,11 +54,10 @@ _OURS = HARMLESS | {Reason.DUPLICATE, Reason.LOW_BALANCE, Reason.NOT_ALLOWED}
 
 _STEPS = 34  # of the histogram, each √2 of the one before: a day lies in the last
 _LATENCIES = 1_000  # then all counts are halved: the newest weigh most
-_PRIOR_LATENCIES = 5  # 5 % of the first hundred deliveries: that long they have a say in where 95 % are
-_OPERATIONS = 200  # callbacks and orders after which older ones count for a third
+_PRIOR_LATENCIES = 10  # deliveries: the first one weighs little, and a hundred speak for themselves
+_CLAIMS = 200  # orders after which older ones count for a third
 _HONEST = Prior(rate=0.0, strength=20)
-_FORGED_MOST = 0.5  # whoever knows an address can send unsigned callbacks to it: they must not bring a supplier down
-_CHEAP_LEAST = 0.05  # what is far too cheap is held and looked into, and not cut off by its price alone
+_LEAST = 0.05  # of price and latency: who is far too cheap, or slow, is bought of less, and is cut off by neither alone
 
 
 class Documents(StrEnum):
@@ -70,14 +70,15 @@ class Documents(StrEnum):
 
 @dataclass(frozen=True)
 class Ended:
-    """A purchase came to an end. outcome: DELIVERED or FAILED. seconds: from sending it to its goods. cards: of them.
+    """A purchase came to an end. outcome: DELIVERED or FAILED. seconds: from sending it to its goods, or None where that
+    says nothing of him, as where a person bought. cards: of them.
 
     claimed: whether he said that he had the goods in stock.
     """
 
     outcome: Outcome
     reason: Reason = Reason.NONE
-    seconds: float = 0.0
+    seconds: float | None = None
     cards: int = 1
     claimed: bool = True
 
@@ -89,12 +90,7 @@ class WentBad:
     cards: int = 1
 
 
-@dataclass(frozen=True)
-class CalledBack:
-    signed: bool
-
-
-Event = Ended | WentBad | CalledBack
+Event = Ended | WentBad
 
 
 @dataclass(frozen=True)
@@ -117,31 +113,31 @@ class Latency:
         return Latency(tuple(steps), recent)
 
     def slow(self, usual: float) -> float:
-        """Seconds within which 95 % are delivered, read off the steps; `usual` stands in for what was not seen yet."""
-        counts = {sqrt(2) ** at: float(count) for at, count in enumerate(self.steps) if count}
-        counts[usual] = counts.get(usual, 0.0) + _PRIOR_LATENCIES
-        left, below = 0.95 * sum(counts.values()), 0.0
-        for edge in sorted(counts):
-            if left <= counts[edge]:
-                from_ = max(below, edge / sqrt(2))
-                slow = from_ + (edge - from_) * left / counts[edge]
-                return max(slow, exp(self.recent.value)) if self.recent else slow
-            left, below = left - counts[edge], edge
-        return below
+        """Seconds within which 95 % are delivered, read off the steps; of few deliveries, drawn to what is usual."""
+        if self.recent is None:
+            return usual
+        seen = max(self._read(0.95), exp(self.recent.value))
+        mine = sum(self.steps) / (sum(self.steps) + _PRIOR_LATENCIES)
+        return usual ** (1 - mine) * seen**mine
+
+    def _read(self, share: float) -> float:
+        """Seconds within which this share of the steps lies."""
+        wanted = share * sum(self.steps)
+        at, until = next(found for found in enumerate(accumulate(self.steps)) if wanted <= found[1])
+        edge = sqrt(2) ** at
+        return edge - (edge - edge / sqrt(2)) * (until - wanted) / self.steps[at]
 
 
 @dataclass(frozen=True)
 class Record:
     """All that is remembered of one supplier in one family.
 
-    callbacks: and how many of them were not signed by him. claims: orders for what he said to have, and how many of
-    them he refused for want of stock.
+    claims: orders for what he said to have, and how many of them he refused for want of stock.
     """
 
     deliveries: Ring = field(default_factory=Ring)
     voids: Watch = field(default_factory=Watch)
     latency: Latency = field(default_factory=Latency)
-    callbacks: Counted = field(default_factory=Counted)
     claims: Counted = field(default_factory=Counted)
 
     def after(self, *events: Event) -> Record:
@@ -155,29 +151,31 @@ class Record:
         match event:
             case WentBad(cards):
                 return replace(self, voids=self.voids.after(0, cards))
-            case CalledBack(signed):
-                return replace(self, callbacks=self.callbacks.faded(1, not signed, _OPERATIONS))
             case Ended(Outcome.DELIVERED):
                 return replace(
                     self,
                     deliveries=self.deliveries.after(1),
                     voids=self.voids.after(event.cards),
-                    latency=self.latency.after(event.seconds),
-                    claims=self.claims.faded(1, 0, _OPERATIONS) if event.claimed else self.claims,
+                    latency=self.latency if event.seconds is None else self.latency.after(event.seconds),
+                    claims=self.claims.faded(1, 0, _CLAIMS) if event.claimed else self.claims,
                 )
             case Ended(Outcome.FAILED, reason) if reason not in _OURS:
                 return replace(
                     self,
                     deliveries=self.deliveries.after(1, 1),
-                    claims=self.claims.faded(1, reason is Reason.NO_STOCK, _OPERATIONS)
-                    if event.claimed
-                    else self.claims,
+                    claims=self.claims.faded(1, reason is Reason.NO_STOCK, _CLAIMS) if event.claimed else self.claims,
                 )
         return self
 
     def cleared(self) -> Record:
-        """A person has looked at the case of his voids and lets him go on."""
-        return replace(self, voids=self.voids.cleared())
+        """A person has looked at what stands against him, and lets him go on.
+
+        What was seen stays, unless it makes him worse than a newcomer: then he begins as one. For of whom nothing is
+        bought, nothing new is ever seen.
+        """
+        kept = replace(self, voids=self.voids.cleared())
+        kept_points, new_points = (factors_of(record, Facts()).points for record in (kept, Record()))
+        return kept if kept_points >= new_points else Record()
 
     def json(self) -> dict[str, Any]:
         return {
@@ -185,7 +183,6 @@ class Record:
             "voids": self.voids.json(),
             "steps": list(self.latency.steps),
             "recent": self.latency.recent.value if self.latency.recent else None,
-            "callbacks": list(self.callbacks),
             "claims": list(self.claims),
         }
 
@@ -199,7 +196,6 @@ class Record:
             Latency(
                 tuple(int(count) for count in stored["steps"]), None if recent is None else Ewma(float(recent), 0.1)
             ),
-            Counted(*(float(number) for number in stored["callbacks"])),
             Counted(*(float(number) for number in stored["claims"])),
         )
 
@@ -296,14 +292,13 @@ def factors_of(record: Record, facts: Facts) -> Factors:
     failed = wilson(facts.failures.and_then(record.deliveries.over()))
     void = wilson(facts.voids.and_then(record.voids.lasting))
     slow = record.latency.slow(facts.slo / 2)
-    forged, lied = (_HONEST.and_then(counted).rate for counted in (record.callbacks, record.claims))
     papers = {Documents.IN_ORDER: 1.0, Documents.ENDING: 0.8, Documents.OVER: 0.0}[facts.documents]
     return Factors(
         delivery=1 - failed.high,
         voids=exp(-void.high / VOID_SCALE),
-        latency=1 / (1 + (slow / facts.slo) ** 2),
-        price=max(_CHEAP_LEAST, exp(min(0.0, (facts.price_z or 0.0) - TOO_CHEAP))),
-        operations=(1 - min(_FORGED_MOST, forged)) * (1 - lied) * papers,
+        latency=max(_LEAST, 1 / (1 + (slow / facts.slo) ** 2)),
+        price=max(_LEAST, exp(min(0.0, (facts.price_z or 0.0) - TOO_CHEAP))),
+        operations=(1 - _HONEST.and_then(record.claims).rate) * papers,
     )
 
 
@@ -343,7 +338,7 @@ NAMES: Mapping[str, Said] = MappingProxyType(
         "voids": Said("废卡率", "void cards"),
         "latency": Said("发货速度", "speed"),
         "price": Said("价格", "price"),
-        "operations": Said("运营（回调签名、库存真实性、证照）", "operations (callbacks, honest stock, documents)"),
+        "operations": Said("运营（库存真实性、证照）", "operations (honest stock, documents)"),
     }
 )
 
