@@ -20,5 +20,5 @@ FAULTS: dict[str, tuple[Script, Outcome, Reason]] = {
     "an empty object": (said({}), Outcome.UNKNOWN, Reason.UNREADABLE),
     "done, and no order": (said({"ok": True, "code": 200}), Outcome.UNKNOWN, Reason.UNREADABLE),
     "redirect": (Said(302, b"", {"Location": "https://shop.example/"}), Outcome.UNKNOWN, Reason.UNREADABLE),
-    "403 page": (Said(403, b"<html>Forbidden</html>"), Outcome.REFUSED, Reason.NOT_ALLOWED),
+    "403 page": (Said(403, b"<html>Forbidden</html>"), Outcome.UNKNOWN, Reason.NOT_ALLOWED),
 }

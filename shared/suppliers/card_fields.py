@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import date
 
 from shared.kernel.vault import Secret
@@ -14,7 +15,7 @@ CODE_MAX = 1024
 def card(number: object, code: object, expires: object = None) -> Goods:
     """One card; ValueError where there is neither. What has a number alone is used by it.
 
-    expires: a day, with or without a time behind it, as ``2026-12-31 00:00:00``; nothing, or zeros, is no end.
+    expires: a day, with or without a time behind it, as ``2026-12-31 00:00:00``; what is no day is no end.
     """
     printed, secret = (wire.text(told, CODE_MAX) if told not in (None, "") else "" for told in (number, code))
     if not printed and not secret:
@@ -23,6 +24,6 @@ def card(number: object, code: object, expires: object = None) -> Goods:
 
 
 def _day(told: object) -> date | None:
-    if told in (None, "") or str(told).startswith("0000"):
-        return None
-    return date.fromisoformat(wire.text(told)[:10])
+    with suppress(ValueError):
+        return date.fromisoformat(str(told)[:10].replace("/", "-"))
+    return None

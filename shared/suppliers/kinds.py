@@ -48,7 +48,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "kasushou": _kind("kasushou", "Kasushou", "卡速售", "Kasushou", terms="site user_id", keys="api_key"),
         "acg": _kind("acg", "Acg", "异次元共享店铺", "acg-faka shared store", terms="site app_id", keys="app_key"),
         "fulu": _kind(
-            "fulu", "Fulu", "福禄", "Fulu", terms="app_key", more_terms="site card_cipher", keys="app_secret"
+            "fulu",
+            "Fulu",
+            "福禄",
+            "Fulu",
+            terms="app_key",
+            more_terms="site card_cipher definite_codes refusals",
+            keys="app_secret",
         ),
         "kashangwl": _kind(
             "kashangwl", "Kashangwl", "卡商网", "Kashangwl", terms="customer_id", more_terms="site", keys="secret"

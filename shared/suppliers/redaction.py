@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import urllib.parse
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 LENGTH_MAX = 2000
@@ -58,70 +59,78 @@ _CLOSED = frozenset(" ".join(_SECRET.values()).lower().split())
 _NAMES = _STATES | _KEPT | _PROSE | _INNER | _CLOSED | {"data", "fulfillment", "items", "list"}
 
 _STATE = re.compile(r"-?[0-9]{1,5}|[A-Za-z_.]{1,40}")
+_SPOKEN = re.compile(r"-?[0-9]{1,5}|(?=[A-Z]*[a-z_.])[A-Za-z_.]{1,40}")  # a card's code may go by "code" or "type" too
 _VALUE = re.compile(r"[\w .:+/-]{0,64}")
 _NAME = re.compile(r"[a-z][A-Za-z_]{0,39}")
 _NAMED = re.compile(r"[A-Za-z_]{2,40}(?=\"?\s{0,4}[:=])")
+_GROUPED = re.compile(r"[0-9](?:[ -]?[0-9]){5,}")
 _RUN = re.compile(r"[!-~]{5,}")
 _WORD = re.compile(r"[\"'(]*[A-Z]?[a-z]+(?:[-/'][a-z]+)*[\"').,:;!?]*")
 
 
-def redacted(text: str | bytes) -> str:
+def redacted(text: str | bytes, hide: Iterable[str] = ()) -> str:
     """At most `LENGTH_MAX` characters of it, with ``***`` for every value that might be a code, a key or an account.
 
-    Of a text that is neither JSON nor a form only names of fields are left.
+    Of a text that is neither JSON nor a form only names of fields are left. hide: what a sentence may repeat of an
+    account, however harmless it looks.
     """
     if isinstance(text, bytes):
         text = text.decode(errors="replace")
-    told = _json(text)
-    return (_form(text) if told is None else told)[:LENGTH_MAX].encode(errors="replace").decode()
+    hidden = tuple(filter(None, hide))
+    told = _json(text, hidden)
+    return (_form(text, hidden) if told is None else told)[:LENGTH_MAX].encode(errors="replace").decode()
 
 
-def _json(text: str) -> str | None:
+def _json(text: str, hide: Sequence[str]) -> str | None:
     try:
         found = json.loads(text, parse_float=Decimal)
-        return json.dumps(_clean(found), ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(_clean(found, hide), ensure_ascii=False, separators=(",", ":"))
     except (ValueError, RecursionError):
         return None
 
 
-def _clean(value: object, name: str = "", closed: bool = False) -> object:
+def _clean(value: object, hide: Sequence[str], name: str = "", closed: bool = False) -> object:
     """name: of the field that it is the value of. closed: it lies in one that is secret."""
     closed = closed or name in _CLOSED
     if isinstance(value, dict):
-        return {_name(key, closed): _clean(inner, key.lower(), closed) for key, inner in value.items()}
+        return {_name(key, closed): _clean(inner, hide, key.lower(), closed) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_clean(inner, "", closed) for inner in value]
+        return [_clean(inner, hide, "", closed) for inner in value]
     if value is None or isinstance(value, bool):
         return value
-    return HIDDEN if closed else _shown(name, value)
+    return HIDDEN if closed else _shown(name, value, hide)
 
 
 def _name(key: str, closed: bool) -> str:
     return key if key.lower() in _NAMES or (not closed and _NAME.fullmatch(key)) else HIDDEN
 
 
-def _shown(name: str, value: object) -> object:
+def _shown(name: str, value: object, hide: Sequence[str]) -> object:
     plain = str(value)
     if name in _PROSE and isinstance(value, str):
-        return _RUN.sub(lambda run: run[0] if _WORD.fullmatch(run[0]) else HIDDEN, plain[:300])
+        for typed in hide:
+            plain = re.sub(re.escape(typed), HIDDEN, plain, flags=re.IGNORECASE)
+        plain = _GROUPED.sub(HIDDEN, plain[:300])
+        return _RUN.sub(lambda run: run[0] if _WORD.fullmatch(run[0]) else HIDDEN, plain)
     if name in _INNER and plain.lstrip()[:1] in ("{", "["):
-        return _json(plain) or HIDDEN
-    if (_STATE if name in _STATES else _VALUE).fullmatch(plain) and name in _STATES | _KEPT:
+        return _json(plain, hide) or HIDDEN
+    form = _SPOKEN if name in ("code", "type") else _STATE if name in _STATES else _VALUE
+    if form.fullmatch(plain) and name in _STATES | _KEPT:
         return plain if isinstance(value, Decimal) else value
     return HIDDEN
 
 
-def _form(text: str) -> str:
+def _form(text: str, hide: Sequence[str]) -> str:
     try:
         pairs = urllib.parse.parse_qsl(text, keep_blank_values=True, strict_parsing=True, max_num_fields=64)
     except ValueError:
         pairs = []
     if any(name in _NAMES for name, _ in pairs):
-        return "&".join(_field(name.split("[", 1)[0], name, value) for name, value in pairs)
+        return "&".join(_field(name.split("[", 1)[0], name, value, hide) for name, value in pairs)
     # What stands where names stand may be a secret as well, unless it is a name that we know.
     return " ".join(dict.fromkeys(name for name in _NAMED.findall(text) if name.lower() in _NAMES))
 
 
-def _field(base: str, name: str, value: str) -> str:
+def _field(base: str, name: str, value: str, hide: Sequence[str]) -> str:
     known = base if base.lower() in _NAMES else HIDDEN
-    return f"{known}={_clean(value, base.lower()) if base == name else HIDDEN}"
+    return f"{known}={_clean(value, hide, base.lower()) if base == name else HIDDEN}"

@@ -9,8 +9,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+
+_STAMP = re.compile(r"[0-9]{10}([0-9]{3})?")
 
 Php = str | int | bool | None | Sequence["Php"] | Mapping[str, "Php"]
 """What a field of a PHP form may hold."""
@@ -19,6 +23,11 @@ Php = str | int | bool | None | Sequence["Php"] | Mapping[str, "Php"]
 def is_signed(given: str, expected: Iterable[str]) -> bool:
     """Whether what came is one of the signatures that may be, such as those under each key that is still good."""
     return any(hmac.compare_digest(given.encode(errors="replace"), one.encode()) for one in expected)
+
+
+def is_fresh(stamp: str, now: datetime, within: int) -> bool:
+    """Whether a time in seconds, or in milliseconds, as it stands in a signed message is so many seconds from now."""
+    return bool(_STAMP.fullmatch(stamp)) and abs(int(stamp[:10]) - now.timestamp()) <= within
 
 
 def kashangwl(fields: Mapping[str, str], secret: str) -> str:

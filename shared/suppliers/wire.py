@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
 
-from shared.kernel.money import MILLION, parse_e6
+from shared.kernel.money import MILLION, Money, minor_from_e6, parse_e6
 from shared.suppliers.errors import SupplierRefused, SupplierSilent
 from shared.suppliers.redaction import redacted
 from shared.suppliers.supplier import Account, Answer, Keys, Outcome, Reason
@@ -47,6 +47,9 @@ class Reply(NamedTuple):
     status: int
     body: bytes
     headers: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"Reply(status={self.status})"  # cards and tokens are in the rest
 
 
 def call(
@@ -88,10 +91,11 @@ UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError, Arith
 """What reading an answer may raise that is not in the documented form."""
 
 
-def placed(exchange: Callable[[], Reply], read: Callable[[Reply], Answer]) -> Answer:
+def placed(exchange: Callable[[], Reply], read: Callable[[Reply], Answer], hide: Iterable[str] = ()) -> Answer:
     """What became of an order that is placed by an exchange; never raises.
 
-    read: makes an answer of a reply, whose status is 2xx or 4xx; what it raises of `UNREADABLE` is UNKNOWN.
+    read: makes an answer of a reply, whose status is 2xx or 4xx; what it raises of `UNREADABLE` is UNKNOWN, with reason
+    NOT_ALLOWED where the page is one that lets nobody in. hide: what a buyer has typed, which he may repeat.
     """
     try:
         reply = exchange()
@@ -99,18 +103,27 @@ def placed(exchange: Callable[[], Reply], read: Callable[[Reply], Answer]) -> An
         return Answer(Outcome.RETRY, Reason.NOT_SENT)
     except NoAnswer:
         return Answer(Outcome.UNKNOWN, Reason.SILENT)
+    said = redacted(reply.body, hide)
     if reply.status == 429:
-        return Answer(Outcome.RETRY, Reason.BUSY, said=redacted(reply.body))
+        return Answer(Outcome.RETRY, Reason.BUSY, said=said)
     if reply.status >= 500:
-        return Answer(Outcome.UNKNOWN, Reason.SILENT, said=redacted(reply.body))
+        return Answer(Outcome.UNKNOWN, Reason.SILENT, said=said)
     try:
         if not (200 <= reply.status < 300 or reply.status >= 400):
             raise ValueError
-        return dataclasses.replace(read(reply), said=redacted(reply.body))
+        return dataclasses.replace(read(reply), said=said)
     except UNREADABLE:
-        if reply.status in (401, 403):  # such pages come from what stands before his shop: nothing went through
-            return Answer(Outcome.REFUSED, Reason.NOT_ALLOWED, said=redacted(reply.body))
-        return Answer(Outcome.UNKNOWN, Reason.UNREADABLE, said=redacted(reply.body))
+        # Not his own words: what stands before his shop may have let the order in, and disliked what it answered.
+        reason = Reason.NOT_ALLOWED if reply.status in (401, 403) else Reason.UNREADABLE
+        return Answer(Outcome.UNKNOWN, reason, said=said)
+
+
+def order_known(upstream_no: str, read: Callable[[], Answer]) -> Answer:
+    """What is read of an order whose number we have; what cannot be read of it is UNKNOWN, and the number is kept."""
+    try:
+        return read()
+    except UNREADABLE:
+        return Answer(Outcome.UNKNOWN, Reason.UNREADABLE, upstream_no)
 
 
 def asked(exchange: Callable[[], Reply], read: Callable[[Reply], Answer]) -> Answer:
@@ -133,6 +146,16 @@ def told(supplier: str, exchange: Callable[[], Reply], read: Callable[[Reply], T
         if reply.status in (401, 403):
             raise SupplierRefused(supplier=supplier, reason=Reason.NOT_ALLOWED) from None
         raise SupplierSilent(supplier=supplier) from None
+
+
+def or_none(read: Callable[[], T]) -> T | None:
+    """What is read of one product; None where he says that he sells no such thing."""
+    try:
+        return read()
+    except SupplierRefused as refused:
+        if refused.facts["reason"] == Reason.OFF_SHELF:
+            return None
+        raise
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -185,6 +208,32 @@ def e6(value: object) -> int:
     if type(value) not in (str, int, Decimal) or not _AMOUNT.fullmatch(str(value)):
         raise ValueError("not an amount")
     return parse_e6(str(value))
+
+
+def cost_e6(value: object) -> int | None:
+    """What an order costs; None where that is not said, or cannot be read: nobody's goods are worth less for it."""
+    try:
+        return e6(value)
+    except ValueError:
+        return None
+
+
+def balance(value: object, currency: str) -> Money:
+    """What we have left with him; below zero where we owe it."""
+    owed = str(value).startswith("-")
+    amount_e6 = e6(str(value)[1:] if owed else value)
+    return Money(minor_from_e6(-amount_e6 if owed else amount_e6), currency)
+
+
+def form(raw: bytes, most: int) -> dict[str, str]:
+    """The fields of a form that he has sent; ValueError where it is longer, is none, or a name comes twice."""
+    if len(raw) > most:
+        raise ValueError("too long")
+    return _once(
+        urllib.parse.parse_qsl(
+            raw.decode(), keep_blank_values=True, strict_parsing=True, max_num_fields=1000, errors="strict"
+        )
+    )
 
 
 def decimal(amount_e6: int, places: int = 6) -> str:
@@ -282,7 +331,7 @@ def _trust() -> ssl.SSLContext:
     return ssl.create_default_context()  # reading the roots takes longer than most exchanges
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, T]]) -> dict[str, T]:
     found = dict(pairs)
     if len(found) != len(pairs):  # the one that signs may have read the other one
         raise ValueError("a name comes twice")

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.kernel.money import Money
 from shared.suppliers import wire
 from shared.suppliers.errors import SupplierRefused, SupplierSilent
 from shared.suppliers.supplier import Account, Answer, Outcome, Reason
@@ -281,9 +282,12 @@ def test_what_cannot_be_read_is_unknown(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_page_that_lets_nobody_in_is_about_who_we_are(status: int) -> None:
-    got = wire.placed(lambda: reply(status, b"<html>Forbidden</html>"), unreadable)
-    assert (got.outcome, got.reason) == (Outcome.REFUSED, Reason.NOT_ALLOWED)
+def test_a_page_that_lets_nobody_in_is_about_who_we_are_and_says_nothing_of_an_order(status: int) -> None:
+    for got in (
+        wire.placed(lambda: reply(status, b"<html>Forbidden</html>"), unreadable),
+        wire.asked(lambda: reply(status, b'{"ok":false}'), unreadable),
+    ):
+        assert (got.outcome, got.reason) == (Outcome.UNKNOWN, Reason.NOT_ALLOWED)
     with pytest.raises(SupplierRefused):
         wire.told("shop", lambda: reply(status, b"<html>"), unreadable)
 
@@ -294,6 +298,31 @@ def test_what_reads_has_a_trustworthy_answer_or_is_silent(result: Reply | Except
         wire.told("shop", lambda: exchange(result), unreadable)
     assert failed.value.facts == {"supplier": "shop"}
     assert wire.told("shop", lambda: reply(200), lambda found: found.status) == 200
+
+
+def test_what_is_known_of_an_order_is_kept_where_the_rest_cannot_be_read() -> None:
+    assert wire.order_known("D1", lambda: DONE) == DONE
+    assert wire.order_known("D1", lambda: unreadable(reply(200))) == Answer(Outcome.UNKNOWN, Reason.UNREADABLE, "D1")
+
+
+def test_a_product_that_he_does_not_sell_is_none_and_another_refusal_is_one() -> None:
+    def refuse(reason: Reason) -> int:
+        raise SupplierRefused(supplier="shop", reason=reason)
+
+    assert wire.or_none(lambda: 7) == 7
+    assert wire.or_none(lambda: refuse(Reason.OFF_SHELF)) is None
+    with pytest.raises(SupplierRefused):
+        wire.or_none(lambda: refuse(Reason.NOT_ALLOWED))
+
+
+def test_what_a_buyer_has_typed_is_not_kept_of_the_answer() -> None:
+    said = '{"msg":"zhangsan 张三"}'.encode()
+    answer = wire.placed(lambda: reply(200, said), lambda _: DONE, {"name": "张三", "id": "zhangsan"}.values())
+    assert answer.said == '{"msg":"*** ***"}'
+
+
+def test_what_came_is_in_no_representation() -> None:
+    assert repr(Reply(200, b"PASS-1", {"token": "t"})) == "Reply(status=200)"
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -338,6 +367,29 @@ def test_an_amount_may_be_written_in_many_ways(value: object, amount_e6: int) ->
 def test_what_is_no_amount_is_a_value_error(value: object) -> None:
     with pytest.raises(ValueError, match="not an amount"):
         wire.e6(value)
+
+
+def test_what_an_order_costs_may_be_unknown() -> None:
+    assert wire.cost_e6("9.90") == 9_900_000
+    odd: list[object] = [Decimal("0.30000000000000004"), None, "-1", "免费", []]
+    for value in odd:
+        assert wire.cost_e6(value) is None
+
+
+@pytest.mark.parametrize(
+    ("told", "minor"), [("5.00", 500), ("-5.00", -500), (-5, -500), (Decimal("-0.015"), -2), ("-0", 0)]
+)
+def test_a_balance_may_be_below_zero(told: object, minor: int) -> None:
+    assert wire.balance(told, "USD") == Money(minor, "USD")
+    with pytest.raises(ValueError, match="not an amount"):
+        wire.balance(f"-{told}x", "USD")
+
+
+def test_a_form_has_each_name_once_and_is_not_too_long() -> None:
+    assert wire.form(b"a=1&b=%E5%8D%A1&c=", 20) == {"a": "1", "b": "卡", "c": ""}
+    for raw in (b"a=1&a=2", b"a", b"a=%ff", b"a=\xff", b"a=" + b"x" * 20):
+        with pytest.raises(ValueError, match=r"long|twice|bad|code"):
+            wire.form(raw, 20)
 
 
 @pytest.mark.parametrize(

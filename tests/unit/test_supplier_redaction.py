@@ -114,11 +114,31 @@ def test_what_became_of_an_order_stays_readable() -> None:
 
 def test_a_code_in_a_sentence_is_taken_out_of_it() -> None:
     said = redacted('{"msg":"您的卡密：ABCD-EFGH-1234 请查收 to 13800138000, a@b.example, Key=QWERTYUI"}')
-    assert said == '{"msg":"您的卡密：*** 请查收 to ***, ***, ***"}'.replace("***, ***, ***", "*** *** ***")
+    assert said == '{"msg":"您的卡密：*** 请查收 to ***, *** ***"}'
+
+
+def test_digits_in_groups_are_one_number() -> None:
+    said = redacted('{"msg":"138 0013 8000, pin 1234 5678 9012 3456, 2 of 100"}')
+    assert said == '{"msg":"***, pin ***, 2 of 100"}'
+
+
+@given(st.text(min_size=1, max_size=20).filter(lambda typed: typed.strip() and typed not in "账号 *不存在"))
+def test_what_a_buyer_has_typed_is_taken_out_of_a_sentence(typed: str) -> None:
+    said = redacted(json.dumps({"msg": f"账号 {typed} 不存在"}), ["", typed])
+    assert typed.casefold() not in json.loads(said)["msg"].casefold()
+
+
+def test_names_that_look_like_words_are_taken_out_where_they_are_known() -> None:
+    words = {"msg": "account ZhangSan not found, 充值账号张三丰不存在", "result": '{"msg":"zhangsan"}'}
+    said = json.loads(redacted(json.dumps(words), ["zhangsan", "张三丰"]))
+    assert said == {"msg": "account *** not found, 充值账号***不存在", "result": '{"msg":"***"}'}
+    assert redacted("msg=zhangsan", ["zhangsan"]) == "msg=***"
 
 
 def test_a_status_is_a_word_and_a_code_under_that_name_is_none() -> None:
     assert redacted('{"code":"invalid_sign"}') == '{"code":"invalid_sign"}'
+    assert redacted('{"errorCode":"INSUFFICIENT_BALANCE"}') == '{"errorCode":"INSUFFICIENT_BALANCE"}'
+    assert redacted('{"code":"WXYZABCD"}') == '{"code":"***"}'
     assert redacted('{"code":"ABCD1234EFGH"}') == '{"code":"***"}'
     assert redacted('{"cards":[{"code":"abcdefgh"}]}') == '{"cards":[{"code":"***"}]}'
 

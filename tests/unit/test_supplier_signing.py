@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,23 @@ def vectors(supplier: str) -> dict[str, Any]:
     if not folder:
         pytest.skip("KAQUAN_VECTORS does not say where the published vectors are")
     return dict(json.loads((Path(folder) / f"supplier_{supplier}.json").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("stamp", "fresh"),
+    [
+        ("1777608000", True),
+        ("1777608000999", True),
+        ("1777607940", True),
+        ("1777607939", False),
+        ("1777608061", False),
+        ("17776080000", False),
+        ("177760800٠", False),
+        ("", False),
+    ],
+)
+def test_a_message_is_fresh_for_a_while_around_its_time(stamp: str, fresh: bool) -> None:
+    assert signing.is_fresh(stamp, datetime(2026, 5, 1, 4, tzinfo=UTC), 60) is fresh
 
 
 # --- what is published -----------------------------------------------------------------------------------------------
