@@ -20,7 +20,7 @@ from shared.kernel.telemetry import count, logger
 from shared.staff import records as staff
 from shared.suppliers import accounts, offers, prices, purchases, scores, scoring
 from shared.suppliers.accounts import Head, Standing
-from shared.suppliers.attempts import ASK_FOR, AttemptState
+from shared.suppliers.attempts import AttemptState
 from shared.suppliers.purchases import Attempt
 from shared.suppliers.score_contract import FactorsView, ScoreView, SupplierScores, TierChange
 from shared.suppliers.scores import Kept
@@ -43,7 +43,7 @@ from shared.suppliers.supplier import Outcome, Reason
 TIER_FELL: Final = "supplier_tier"
 SETTLED: Final = timedelta(minutes=5)  # what ended before that is in the index: what is written late is not missed
 FIRST_LOOK: Final = timedelta(days=7)
-ATTEMPTS_MAX: Final = 5_000  # of one supplier in one run
+ATTEMPTS_MAX: Final = 5_000  # of one supplier in one run; the next run takes the others in
 ENDING: Final = timedelta(days=7)
 TRIES: Final = 4  # lost races against staff and other runs
 NO_ORDER: Final = "-"
@@ -85,14 +85,16 @@ def work(now: datetime) -> None:
 def look_at(code: str, known: Known, now: datetime) -> None:
     """Take in what ended of one supplier, and score him; Lost if somebody else did so meanwhile."""
     kept = scores.of(code)
-    new = _ended(code, kept, now)
+    new, until = _ended(code, kept, now)
     for family in sorted({*kept, *new}):
         found = new.get(family, _New())
 
         def fold(record: Record, found: _New = found) -> Record:
             return record.after(*found.events)
 
-        _rescore(code, family, kept.get(family), fold, known, now, until=now - SETTLED, skus=found.skus)
+        before = kept.get(family)
+        reached = max(until, clock.parse(_since(before, now)))  # never back: what was counted is not counted again
+        _rescore(code, family, before, fold, known, now, reached, found.skus)
 
 
 def went_bad(code: str, family: str, cards: int, now: datetime) -> None:
@@ -209,24 +211,24 @@ def _known(heads: Iterable[Head]) -> Known:
     return {str(head.code): scores.of(str(head.code)) for head in heads if head.standing == Standing.APPROVED}
 
 
-def _ended(code: str, kept: Mapping[str, Kept], now: datetime) -> dict[str, _New]:
-    """By family, what ended since its last look."""
+def _ended(code: str, kept: Mapping[str, Kept], now: datetime) -> tuple[dict[str, _New], datetime]:
+    """By family, what ended since its last look, and until when."""
     first = min((clock.parse(str(each.until)) for each in kept.values()), default=now - FIRST_LOOK)
-    attempts = purchases.of_supplier(code, first - ASK_FOR, ATTEMPTS_MAX)
-    if len(attempts) == ATTEMPTS_MAX:
-        logger.warning("more purchases than one run looks at", supplier=code)
+    attempts, until = purchases.ended(code, first, ATTEMPTS_MAX), now - SETTLED
+    if len(attempts) == ATTEMPTS_MAX:  # of its last millisecond there may be more
+        until = min(until, clock.parse(str(attempts[-1].ended_at)) - timedelta(milliseconds=1))
     families = {name: sku.category for name, sku in catalog.skus({str(one.sku) for one in attempts}).items()}
     claims = offers.some(code, sorted({str(one.product) for one in attempts}))
     claimed = {product for product, offer in claims.items() if offer.stock is not None}
     found: dict[str, _New] = {}
-    for one in sorted((one for one in attempts if one.ended_at), key=lambda one: str(one.ended_at)):
+    for one in attempts:
         family = families.get(str(one.sku))
-        if family is None or not _since(kept.get(family), now) < str(one.ended_at) <= clock.iso(now - SETTLED):
+        if family is None or not _since(kept.get(family), now) < str(one.ended_at) <= clock.iso(until):
             continue
         new = found.setdefault(family, _New())
         new.events += _events(one, str(one.product) in claimed)
         new.skus.append(str(one.sku))
-    return found
+    return found, until
 
 
 def _since(kept: Kept | None, now: datetime) -> str:
@@ -238,8 +240,9 @@ def _events(one: Attempt, claimed: bool) -> list[Event]:
     if one.state == AttemptState.REVERSED:
         return [WentBad(cards)]
     if one.state in _CAME:
-        took = clock.parse(str(one.ended_at)) - clock.parse(str(one.sent_at or one.created_at))
-        came = Ended(Outcome.DELIVERED, seconds=took.total_seconds(), cards=cards, claimed=claimed)
+        took = (clock.parse(str(one.ended_at)) - clock.parse(str(one.sent_at or one.created_at))).total_seconds()
+        # How fast a person of ours bought, or found out, says nothing of him.
+        came = Ended(Outcome.DELIVERED, Reason.NONE, None if one.settled_by else took, cards, claimed)
         return [came, WentBad(int(one.duplicates))] if one.duplicates else [came]
     if one.state == AttemptState.FAILED:
         return [Ended(Outcome.FAILED, Reason(str(one.reason)), claimed=claimed)]

@@ -31,12 +31,14 @@ class Due(GlobalSecondaryIndex["Attempt"]):
 
 
 class BySupplier(GlobalSecondaryIndex["Attempt"]):
+    """Sparse: only attempts that have ended; what ends once more, as by a reversal, moves to its later place."""
+
     class Meta(records.Options):
         index_name = "supplier"
         projection = KeysOnlyProjection()
 
     supplier = UnicodeAttribute(hash_key=True)
-    created_at = UnicodeAttribute(range_key=True)
+    ended_at = UnicodeAttribute(range_key=True)
 
 
 class Attempt(records.Record):
@@ -175,10 +177,10 @@ def overdue(now: datetime, limit: int) -> list[tuple[str, str]]:
     return [(str(one.order_id), one.line) for one in found]
 
 
-def of_supplier(supplier: str, after: datetime, limit: int) -> list[Attempt]:
-    """The latest attempts with a supplier that began after a moment, the latest first; at most so many."""
-    later = BySupplier.created_at > clock.iso(after)
-    found = Attempt.by_supplier.query(supplier, later, scan_index_forward=False, limit=limit, page_size=limit)
+def ended(supplier: str, after: datetime, limit: int) -> list[Attempt]:
+    """What ended with a supplier after a moment, the first first; at most so many."""
+    later = BySupplier.ended_at > clock.iso(after)
+    found = Attempt.by_supplier.query(supplier, later, limit=limit, page_size=limit)
     keys = [(str(one.order_id), str(one.part)) for one in found]
     by_key = {(str(one.order_id), str(one.part)): one for one in Attempt.batch_get(keys)} if keys else {}
     return [by_key[key] for key in keys if key in by_key]

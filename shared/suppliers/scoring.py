@@ -70,10 +70,10 @@ class Documents(StrEnum):
 
 @dataclass(frozen=True)
 class Ended:
-    """A purchase came to an end. outcome: DELIVERED or FAILED. seconds: from sending it to its goods, or None where that
-    says nothing of him, as where a person bought. cards: of them.
+    """A purchase came to an end. outcome: DELIVERED or FAILED. cards: of its goods.
 
-    claimed: whether he said that he had the goods in stock.
+    seconds: from sending it to its goods; None where that says nothing of him, since a person bought. claimed: whether
+    he said that he had the goods in stock.
     """
 
     outcome: Outcome
@@ -116,9 +116,9 @@ class Latency:
         """Seconds within which 95 % are delivered, read off the steps; of few deliveries, drawn to what is usual."""
         if self.recent is None:
             return usual
-        seen = max(self._read(0.95), exp(self.recent.value))
+        seen = max(log(self._read(0.95)), self.recent.value)
         mine = sum(self.steps) / (sum(self.steps) + _PRIOR_LATENCIES)
-        return usual ** (1 - mine) * seen**mine
+        return exp((1 - mine) * log(usual) + mine * seen)
 
     def _read(self, share: float) -> float:
         """Seconds within which this share of the steps lies."""

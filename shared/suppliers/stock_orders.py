@@ -41,7 +41,7 @@ class ByState(GlobalSecondaryIndex["StockOrder"]):
 class StockOrder(records.Record):
     """One purchase for stock. landed_e6: what one piece costs us, in millionths of a yuan. asked: what was asked for.
 
-    Not `supplier` and `created_at`: by these the attempts of a supplier are found.
+    Not `supplier` and `ended_at`: by these the attempts of a supplier are found.
     """
 
     class Meta(records.Options):

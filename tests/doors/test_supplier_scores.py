@@ -45,14 +45,16 @@ def bought(
     reason: Reason = Reason.NONE,
     sku: str = SKU,
     cards: int = 1,
+    took: timedelta = timedelta(seconds=3),
+    **also: object,
 ) -> None:
     """Attempts that ended so long before NOW, three seconds after they were sent."""
     for number in range(count):
         ended = NOW - ago + timedelta(milliseconds=number)
-        sent = ended - timedelta(seconds=3)
+        sent = ended - took
         order_id = ids.new("ord", NOW)
         made = purchases.new(
-            order_id, "1", 1, state, sku, "cards", cards, 97_000_000, ended, sent, supplier=code, product="1"
+            order_id, "1", 1, state, sku, "cards", cards, 97_000_000, ended, sent, supplier=code, product="1", **also
         )
         made.reason, made.delivered = reason, cards * (state is AttemptState.DELIVERED)
         made.sent_at, made.ended_at, made.due, made.due_at = clock.iso(sent), clock.iso(ended), None, None
@@ -89,6 +91,49 @@ def test_what_ended_is_counted_once_however_often_it_is_looked_at(shop: Shop) ->
     assert tier(one) == "B"
     assert [change["en"] for change in kept(one).changes] == [kept(one).changes[0]["en"]]
     assert kept(one).changes[0]["en"].startswith("A new supplier begins in tier B")
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "seen"),
+    [
+        (AttemptState.REVERSED, Reason.REVERSED, (0, 1)),
+        (AttemptState.DELIVERED, Reason.NONE, (1, 0)),
+        (AttemptState.FAILED, Reason.OTHER, (1, 1)),
+    ],
+)
+def test_what_ends_weeks_after_it_began_is_counted_too(
+    shop: Shop, state: AttemptState, reason: Reason, seen: tuple[int, int]
+) -> None:
+    one = supplier("one")
+    bought(one)
+    supplier_scores.work(NOW - timedelta(minutes=30))
+    bought(one, ago=timedelta(minutes=20), state=state, reason=reason, took=timedelta(days=20))
+    supplier_scores.work(NOW)
+
+    record = kept(one).seen
+    orders, failed = record.deliveries.over()
+    assert (orders - 1, failed + record.voids.ring.over().bad) == seen
+
+
+def test_how_long_a_person_took_to_buy_says_nothing_of_a_supplier(shop: Shop) -> None:
+    one = supplier("one")
+    bought(one, 40, took=timedelta(hours=2), settled_by="ann")
+    supplier_scores.work(NOW)
+    assert (tier(one), kept(one).now.factors.latency) == ("B", 0.8)
+    assert kept(one).seen.deliveries.over() == (40, 0)
+
+
+def test_more_than_one_run_looks_at_is_counted_once_by_the_next_runs(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supplier_scores, "ATTEMPTS_MAX", 4)
+    one = supplier("one")
+    bought(one, 6)
+    bought(one, 3, sku=OTHER_SKU, ago=timedelta(minutes=50))
+    supplier_scores.went_bad(one, family(OTHER_SKU), 1, NOW)  # of a family that nobody has looked at so far
+    for hour in range(5):
+        supplier_scores.work(NOW + timedelta(hours=hour))
+    assert [kept(one, sku).seen.deliveries.over() for sku in (SKU, OTHER_SKU)] == [(6, 0), (3, 0)]
 
 
 def test_void_cards_open_a_case_and_more_of_them_end_purchases_and_a_person_lifts_it(shop: Shop) -> None:
