@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -48,8 +48,8 @@ PURCHASE = Purchase(NUMBER, "7-101", 2, 9_900_000, "https://ours.example/c?m=1&x
 PAID = {"ok": True, "order_id": 55, "order_no": "DJ1", "status": "paid", "amount": "19.80", "currency": "CNY"}
 
 
-def at(site: str, **terms: str) -> Dujiao:
-    return Dujiao(Account("shop", "dujiao", {"site": site, **terms}), KEYS)
+def at(site: str, keys: Sequence[Mapping[str, str]] = KEYS, /, **terms: str) -> Dujiao:
+    return Dujiao(Account("shop", "dujiao", {"site": site, **terms}), keys)
 
 
 ours = at("https://shop.example")
@@ -109,9 +109,18 @@ def test_an_account_that_cannot_work_is_refused_at_once(terms: Mapping[str, str]
 
 
 def test_what_is_documented_may_be_relied_on_and_terms_say_otherwise() -> None:
-    assert (ours.code, ours.traits.repeat, ours.traits.calls_back) == ("shop", Repeat.REPLAYS, True)
-    assert (ours.traits.asks_by_ours, ours.traits.ceiling) == (False, False)
-    assert at("https://shop.example", **{"trait.repeat": "buys"}).traits.repeat is Repeat.BUYS
+    alone = at("https://shop.example", KEYS[:1])
+    assert (alone.code, alone.traits.repeat, alone.traits.calls_back) == ("shop", Repeat.REPLAYS, True)
+    assert (alone.traits.asks_by_ours, alone.traits.ceiling) == (False, False)
+    assert at("https://shop.example", KEYS[:1], **{"trait.repeat": "refuses"}).traits.repeat is Repeat.REFUSES
+
+
+def test_while_the_key_changes_a_repeated_order_may_be_a_second_one() -> None:
+    renewed = [{"api_key": "key-1", "api_secret": "secret-2"}, {"api_key": "key-1", "api_secret": "secret-1"}]
+    assert at("https://shop.example", renewed).traits.repeat is Repeat.REPLAYS
+    assert ours.traits.repeat is Repeat.BUYS
+    assert at("https://shop.example", **{"trait.repeat": "replays"}).traits.repeat is Repeat.BUYS
+    assert at("https://shop.example", **{"trait.repeat": "refuses"}).traits.repeat is Repeat.REFUSES
 
 
 def test_nothing_secret_is_shown() -> None:
@@ -191,7 +200,6 @@ def test_the_documented_answers_are_read() -> None:
         (400, "product_unavailable", Outcome.FAILED, Reason.OFF_SHELF),
         (402, "insufficient_balance", Outcome.FAILED, Reason.LOW_BALANCE),
         (409, "insufficient_stock", Outcome.FAILED, Reason.NO_STOCK),
-        (200, "payment_failed", Outcome.FAILED, Reason.LOW_BALANCE),
         (400, "something_new", Outcome.UNKNOWN, Reason.OTHER),
         (400, None, Outcome.UNKNOWN, Reason.OTHER),
     ],
@@ -207,9 +215,52 @@ def test_each_refusal_says_whether_anything_may_be_bought(
     assert later.outcome is (Outcome.REFUSED if outcome is Outcome.REFUSED else Outcome.UNKNOWN)
 
 
-def test_a_form_that_is_refused_is_the_buyer_s_account() -> None:
-    answer = placed(said({"ok": False, "error_code": "bad_request"}, 400), replace(PURCHASE, account={"uid": "x"}))
-    assert (answer.outcome, answer.reason) == (Outcome.FAILED, Reason.BAD_ACCOUNT)
+@pytest.mark.parametrize(
+    ("words", "outcome", "reason"),
+    [
+        ("manual_form_data is incomplete", Outcome.FAILED, Reason.BAD_ACCOUNT),
+        ("充值账号格式不正确", Outcome.FAILED, Reason.BAD_ACCOUNT),
+        ("手机号有误", Outcome.FAILED, Reason.BAD_ACCOUNT),
+        ("quantity is out of range", Outcome.FAILED, Reason.OTHER),
+        ("sku does not exist", Outcome.FAILED, Reason.OTHER),
+        ("downstream_order_no exists", Outcome.UNKNOWN, Reason.DUPLICATE),
+        ("订单号重复", Outcome.UNKNOWN, Reason.DUPLICATE),
+        (None, Outcome.FAILED, Reason.OTHER),
+    ],
+)
+def test_of_a_bad_request_only_the_words_say_whose_fault_it_is(
+    words: str | None, outcome: Outcome, reason: Reason
+) -> None:
+    refusal = said({"ok": False, "error_code": "bad_request", "error_message": words}, 400)
+    top_up = placed(refusal, replace(PURCHASE, account={"uid": "x"}))
+    assert (top_up.outcome, top_up.reason) == (outcome, reason)
+    cards = placed(refusal)  # have no account that could be wrong
+    assert (cards.outcome, cards.reason) == (outcome, Reason.OTHER if reason is Reason.BAD_ACCOUNT else reason)
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        ("canceled", Answer(Outcome.FAILED, Reason.LOW_BALANCE)),
+        ("pending_payment", Answer(Outcome.UNKNOWN, Reason.LOW_BALANCE, "55")),
+        (None, Answer(Outcome.UNKNOWN, Reason.LOW_BALANCE, "55")),
+    ],
+)
+def test_what_is_not_paid_is_over_only_once_it_is_canceled(status: str | None, told: Answer) -> None:
+    answer = placed(said({**PAID, "ok": False, "error_code": "payment_failed", "status": status}))
+    assert replace(answer, said="") == told
+
+
+def test_an_order_without_a_number_to_ask_by_is_unknown() -> None:
+    answer = placed(said({**PAID, "order_id": "DJ1"}))
+    assert (answer.outcome, answer.upstream_no) == (Outcome.UNKNOWN, "")
+
+
+def test_what_a_buyer_has_typed_is_not_kept() -> None:
+    refusal = said({"ok": False, "error_code": "bad_request", "error_message": "no role 张三 in eu"}, 400)
+    told = placed(refusal, replace(PURCHASE, account={"role": "张三"})).said
+    assert "张三" not in told
+    assert "no role *** in eu" in told
 
 
 def test_a_product_that_can_be_none_of_his_is_not_asked_for() -> None:
@@ -278,15 +329,38 @@ def test_without_his_number_only_placing_again_tells(upstream_no: str) -> None:
         (order("completed", ""), Outcome.UNKNOWN, Reason.UNREADABLE, 0),
         (order("canceled", None), Outcome.FAILED, Reason.OTHER, 0),
         (order("canceled", "AAAA-1111"), Outcome.DELIVERED, Reason.OTHER, 1),
+        (order("canceled", "无货，已退款"), Outcome.FAILED, Reason.OTHER, 0),
+        (order("canceled", "卡密 AAAA-1111 已作废"), Outcome.UNKNOWN, Reason.UNREADABLE, 0),
+        (
+            order(
+                "completed",
+                fulfillment={"type": "manual", "payload": "A-1\nhttps://x.example/help", "x": 1},
+                items=[{"quantity": 1}],
+            ),
+            Outcome.UNKNOWN,
+            Reason.UNREADABLE,
+            0,
+        ),
+        (
+            order("completed", fulfillment={"type": "manual", "payload": "已充值"}, items=[]),
+            Outcome.UNKNOWN,
+            Reason.UNREADABLE,
+            0,
+        ),
+        (order("completed", "AAAA-1111", amount="免费"), Outcome.DELIVERED, Reason.NONE, 1),
         (order("refunded", None), Outcome.FAILED, Reason.REVERSED, 0),
         (order("brand_new", None), Outcome.UNKNOWN, Reason.UNREADABLE, 0),
         (order(order_id=56), Outcome.UNKNOWN, Reason.UNREADABLE, 0),
         ({"ok": False, "error_code": "order_not_found"}, Outcome.ABSENT, Reason.NONE, 0),
     ],
 )
-def test_each_state_is_told(told: dict[str, Any], outcome: Outcome, reason: Reason, goods: int) -> None:
+def test_each_state_is_told_and_his_number_is_kept(
+    told: dict[str, Any], outcome: Outcome, reason: Reason, goods: int
+) -> None:
     answer = asked(said(told))
     assert (answer.outcome, answer.reason, len(answer.goods), answer.delivered) == (outcome, reason, goods, goods)
+    known = told.get("order_id") == 55
+    assert placed(said(told)).upstream_no == ("55" if known else str(told.get("order_id", "")))
 
 
 def test_what_a_person_delivers_is_told_with_its_pieces_and_what_looks_like_cards() -> None:

@@ -148,6 +148,14 @@ def test_a_lost_answer_is_found_by_placing_again(dujiao: Supplier, them: Dujiao)
     assert dujiao.ask(purchase.number, "999999", now()).outcome is Outcome.ABSENT
 
 
+def test_a_shop_that_refuses_a_repeated_order_does_not_say_that_there_is_none(dujiao: Supplier, them: Dujiao) -> None:
+    Dujiao.behave(them.url, repeat="refuses")
+    purchase = wanted(CARD)
+    dujiao.place(purchase, now())
+    assert outcome(dujiao.place(purchase, now())) == (Outcome.UNKNOWN, Reason.DUPLICATE)
+    assert len(bought(them, purchase)) == 1
+
+
 @pytest.mark.parametrize(
     ("trait", "value"),
     [

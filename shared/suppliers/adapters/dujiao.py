@@ -1,9 +1,9 @@
 """dujiao-next, upstream API 1.0: a shop sells to other shops, paid at once out of our wallet there.
 
 The best protocol of its kind: everything is signed with a time, both ways, and the same order placed again answers
-with the first one, which is how a lost answer is found again. What it lacks: a ceiling; a question by our number;
-signed answers; any word on how a manual form is described. A text that a person wrote for a top-up and a card are the
-same field: goods are what looks like cards in it.
+with the first one, which is how a lost answer is found again, for as long as the key is the same. What it lacks: a
+ceiling; a question by our number; signed answers; any word on how a manual form is described, or on what is wrong with
+an order. A text that a person wrote for a top-up and a card are the same field: goods are what looks like cards in it.
 
 A product of ours is ``{product}-{sku}``. Terms: ``site``; ``callback_path`` where a fork signs its callbacks over
 another path than the usual one. Keys: ``api_key``, ``api_secret``.
@@ -12,14 +12,13 @@ another path than the usual one. Keys: ``api_key``, ``api_secret``.
 from __future__ import annotations
 
 import json
-import re
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from shared.kernel.money import Money, minor_from_e6
+from shared.kernel.money import Money
 from shared.suppliers import kinds, signing, wire
 from shared.suppliers.adapters import dujiao_reading
 from shared.suppliers.errors import BadCallback, SupplierRefused
@@ -44,27 +43,6 @@ CALLBACK_PATH = f"{BASE}/callback"  # what they sign over, wherever they were to
 WINDOW = 60  # seconds a signed message stays fresh
 CALLBACK_MAX = 2**20
 PAGE_SIZE = 100
-_STAMP = re.compile(r"[0-9]{10}")
-
-_REFUSED = {
-    "missing_auth_headers": Reason.BAD_SIGNATURE,
-    "invalid_timestamp": Reason.BAD_SIGNATURE,
-    "timestamp_expired": Reason.BAD_SIGNATURE,
-    "invalid_signature": Reason.BAD_SIGNATURE,
-    "invalid_api_key": Reason.NOT_ALLOWED,
-    "user_disabled": Reason.NOT_ALLOWED,
-    "ip_not_allowed": Reason.NOT_ALLOWED,
-    "invalid_callback_url": Reason.NOT_ALLOWED,  # our own address, and so the same for every order
-}
-_FAILED = {
-    "bad_request": Reason.OTHER,
-    "sku_unavailable": Reason.OFF_SHELF,
-    "product_unavailable": Reason.OFF_SHELF,
-    "product_not_found": Reason.OFF_SHELF,
-    "insufficient_balance": Reason.LOW_BALANCE,
-    "insufficient_stock": Reason.NO_STOCK,
-    "payment_failed": Reason.LOW_BALANCE,  # the order was made, and cancelled at once
-}
 
 T = TypeVar("T")
 
@@ -85,7 +63,10 @@ class Dujiao:
 
     @property
     def traits(self) -> Traits:
-        return kinds.traits(TRAITS, self.account.terms)
+        """It is the same key that is answered with the first order: under another one, it is a second order."""
+        said = kinds.traits(TRAITS, self.account.terms)
+        changing = len({keys.get("api_key") for keys in self.keys}) > 1
+        return replace(said, repeat=Repeat.BUYS) if changing and said.repeat is Repeat.REPLAYS else said
 
     def products(self, cursor: str, now: datetime) -> Page:
         page = int(cursor or 1)
@@ -102,22 +83,20 @@ class Dujiao:
         item, _, sku = product.partition("-")
         if not (wire.is_number(item) and wire.is_number(sku)):
             return None
-        path = f"/products/{item}"
-        try:
-            offers = self._told(
-                "GET", path, now, lambda answer: list(dujiao_reading.offers(answer["product"], self.account.currency))
+        offers = wire.or_none(
+            lambda: self._told(
+                "GET",
+                f"/products/{item}",
+                now,
+                lambda answer: list(dujiao_reading.offers(answer["product"], self.account.currency)),
             )
-        except SupplierRefused as refused:
-            if refused.facts["reason"] == Reason.OFF_SHELF:
-                return None
-            raise
-        return next((offer for offer in offers if offer.product == product), None)
+        )
+        return next((offer for offer in offers or () if offer.product == product), None)
 
     def balance(self, now: datetime) -> Money:
-        def read(answer: Mapping[str, Any]) -> Money:
-            return Money(minor_from_e6(wire.e6(answer["balance"])), wire.text(answer["currency"]))
-
-        return self._told("POST", "/ping", now, read)
+        return self._told(
+            "POST", "/ping", now, lambda answer: wire.balance(answer["balance"], wire.text(answer["currency"]))
+        )
 
     def place(self, purchase: Purchase, now: datetime) -> Answer:
         sku = purchase.product.partition("-")[2]
@@ -137,13 +116,12 @@ class Dujiao:
         def read(reply: wire.Reply) -> Answer:
             answer = wire.json_object(reply.body)
             if answer["ok"] is True:
-                return dujiao_reading.order(answer, wire.text(answer["order_id"]), self.account.currency)
-            code = answer["error_code"]
-            if code == "bad_request" and purchase.account:
-                return Answer(Outcome.FAILED, Reason.BAD_ACCOUNT)
-            return _refusal(code, Outcome.FAILED)
+                return dujiao_reading.order(answer, str(wire.whole(answer["order_id"])), self.account.currency)
+            if answer["error_code"] == "payment_failed" and answer.get("status") != "canceled":  # it may be paid later
+                return Answer(Outcome.UNKNOWN, Reason.LOW_BALANCE, str(wire.whole(answer["order_id"])))
+            return dujiao_reading.refusal(answer, Outcome.FAILED, purchase.account.values())
 
-        return wire.placed(lambda: self._call("POST", "/orders", now, body), read)
+        return wire.placed(lambda: self._call("POST", "/orders", now, body), read, purchase.account.values())
 
     def ask(self, _number: str, upstream_no: str, now: datetime) -> Answer:
         """By his number only; without it `place` again tells."""
@@ -155,7 +133,7 @@ class Dujiao:
             if answer["ok"] is True:
                 return dujiao_reading.order(answer, upstream_no, self.account.currency)
             absent = answer["error_code"] == "order_not_found"
-            return Answer(Outcome.ABSENT) if absent else _refusal(answer["error_code"], Outcome.UNKNOWN)
+            return Answer(Outcome.ABSENT) if absent else dujiao_reading.refusal(answer, Outcome.UNKNOWN)
 
         return wire.asked(lambda: self._call("GET", f"/orders/{upstream_no}", now), read)
 
@@ -164,13 +142,14 @@ class Dujiao:
 
     def parse_callback(self, headers: Mapping[str, str], raw: bytes, now: datetime) -> News:
         stamp = headers.get("dujiao-next-timestamp", "")
-        fresh = _STAMP.fullmatch(stamp) and abs(int(stamp) - now.timestamp()) <= WINDOW
         path = self.account.terms.get("callback_path") or CALLBACK_PATH
         named = [keys for keys in self.keys if keys.get("api_key") == headers.get("dujiao-next-api-key")]
         secrets = [keys["api_secret"] for keys in named if keys.get("api_secret")]
         signatures = [signing.dujiao("POST", path, stamp, raw, secret) for secret in secrets]
         given = headers.get("dujiao-next-signature", "")
-        if not fresh or len(raw) > CALLBACK_MAX or not signing.is_signed(given, signatures):
+        if len(raw) > CALLBACK_MAX or not (
+            signing.is_fresh(stamp, now, WINDOW) and signing.is_signed(given, signatures)
+        ):
             raise BadCallback
         try:
             news = wire.json_object(raw)
@@ -200,16 +179,7 @@ class Dujiao:
         def checked(reply: wire.Reply) -> T:
             answer = wire.json_object(reply.body)
             if answer["ok"] is not True:
-                raise SupplierRefused(supplier=self.code, reason=_refusal(answer["error_code"], Outcome.UNKNOWN).reason)
+                raise SupplierRefused(supplier=self.code, reason=dujiao_reading.refusal(answer, Outcome.UNKNOWN).reason)
             return read(answer)
 
         return wire.told(self.code, lambda: self._call(method, path, now), checked)
-
-
-def _refusal(code: object, otherwise: Outcome) -> Answer:
-    """otherwise: what a definite refusal is; one that is not known is UNKNOWN."""
-    if code in _REFUSED:
-        return Answer(Outcome.REFUSED, _REFUSED[str(code)])
-    if code in _FAILED:
-        return Answer(otherwise, _FAILED[str(code)])
-    return Answer(Outcome.UNKNOWN, Reason.OTHER)

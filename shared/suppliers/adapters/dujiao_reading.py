@@ -1,13 +1,34 @@
-"""What a dujiao-next shop lists, and what it says of an order."""
+"""What a dujiao-next shop lists, what it says of an order, and why it refuses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from shared.suppliers import card_text, wire
+from shared.suppliers import card_text, refusal_words, wire
 from shared.suppliers.supplier import Answer, Delivers, Outcome, Product, Reason, Wish
 
+_TAKEN = re.compile(r"(?<!not )(?<!n't )exist|duplicate|重复|已存在", re.IGNORECASE)
+_FORM = re.compile(r"manual[_ ]?form|form (data|field)|表单|充值|账号", re.IGNORECASE)
+
+_REASONS = {
+    "missing_auth_headers": Reason.BAD_SIGNATURE,
+    "invalid_timestamp": Reason.BAD_SIGNATURE,
+    "timestamp_expired": Reason.BAD_SIGNATURE,
+    "invalid_signature": Reason.BAD_SIGNATURE,
+    "invalid_api_key": Reason.NOT_ALLOWED,
+    "user_disabled": Reason.NOT_ALLOWED,
+    "ip_not_allowed": Reason.NOT_ALLOWED,
+    "invalid_callback_url": Reason.NOT_ALLOWED,  # our own address, and so the same for every order
+    "sku_unavailable": Reason.OFF_SHELF,
+    "product_unavailable": Reason.OFF_SHELF,
+    "product_not_found": Reason.OFF_SHELF,
+    "insufficient_balance": Reason.LOW_BALANCE,
+    "insufficient_stock": Reason.NO_STOCK,
+    "payment_failed": Reason.LOW_BALANCE,  # the order was made, and usually cancelled at once
+}
+_LIKE_A_CODE = re.compile(r"[!-~]{5,}")
 _OPEN = ("pending_payment", "paid", "fulfilling", "partially_delivered")
 
 
@@ -32,25 +53,39 @@ def order(told: Mapping[str, Any], upstream_no: str, currency: str) -> Answer:
     """upstream_no: his number of the order that was asked after; currency: of our account."""
     if wire.text(told["order_id"]) != upstream_no:
         raise ValueError("another order")
+    return wire.order_known(upstream_no, lambda: _order(told, upstream_no, currency))
+
+
+def _order(told: Mapping[str, Any], upstream_no: str, currency: str) -> Answer:
     status, handed = told["status"], told.get("fulfillment") or {}
-    ours = told.get("currency", currency) == currency
-    cost_e6 = wire.e6(told["amount"]) if ours and "amount" in told else None
+    cost_e6 = wire.cost_e6(told.get("amount")) if told.get("currency", currency) == currency else None
     if status in _OPEN or (status in ("delivered", "completed") and not handed):
         return Answer(Outcome.ACCEPTED, upstream_no=upstream_no, cost_e6=cost_e6)
     if status not in ("delivered", "completed", "canceled", "refunded"):
         raise ValueError("no status that we know")
-    back = status in ("canceled", "refunded")
-    cards, pieces = card_text.goods(handed.get("payload") or ""), _pieces(told)
+    back, payload, pieces = status in ("canceled", "refunded"), handed.get("payload") or "", _pieces(told)
+    cards = card_text.goods(payload) or ()
     by_hand = handed.get("type") == "manual" and not back
     reason = Reason.REVERSED if status == "refunded" else Reason.OTHER if back else Reason.NONE
-    if back and not handed.get("payload"):
+    if back and not cards and not _LIKE_A_CODE.search(payload):  # at most a word why
         return Answer(Outcome.FAILED, reason, upstream_no)
-    if not by_hand and (not cards or len(cards) > (pieces or len(cards))):  # nobody can say which of it is a card
+    delivered = pieces if by_hand else len(cards)
+    if not delivered or len(cards) > (pieces or len(cards)):  # nobody can say which of it is a card
         return Answer(Outcome.UNKNOWN, Reason.UNREADABLE, upstream_no, cost_e6=cost_e6)
-    goods = cards or ()
-    delivered = pieces if by_hand else len(goods)
     proof = str(told.get("order_no", ""))[:64] if by_hand else ""
-    return Answer(Outcome.DELIVERED, reason, upstream_no, goods, delivered, cost_e6, proof)
+    return Answer(Outcome.DELIVERED, reason, upstream_no, cards, delivered, cost_e6, proof)
+
+
+def refusal(answer: Mapping[str, Any], definite: Outcome, account: Iterable[str] = ()) -> Answer:
+    """definite: what a refusal is that is known to be one. account: what the buyer has typed of a top-up."""
+    code, words = answer["error_code"], str(answer.get("error_message"))
+    if code != "bad_request":
+        return refusal_words.refused(_REASONS.get(code, Reason.OTHER), definite)
+    if _TAKEN.search(words):
+        return Answer(Outcome.UNKNOWN, Reason.DUPLICATE)
+    # One word for whatever is wrong with an order; only of its form it may be said that the account is.
+    of_form = _FORM.search(words) or refusal_words.reason(words, account) is Reason.BAD_ACCOUNT
+    return Answer(definite, Reason.BAD_ACCOUNT if of_form and any(account) else Reason.OTHER)
 
 
 def _pieces(order: Mapping[str, Any]) -> int:
