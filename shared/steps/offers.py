@@ -95,7 +95,7 @@ def map_to(supplier: str, wanted: MapOffer, by: str, now: datetime) -> OfferView
         fills = fills or offer.fills or {}
     _insist(_misfits(offer, sku, asked, fills, delivers_otherwise=not how and delivers not in (None, offer.delivers)))
     try:
-        if offers.confirm(supplier, wanted.product, wanted.sku, fills, by, now, how):
+        if offers.confirm(offer, wanted.sku, fills, by, now, how):
             logger.info("an offer was mapped", supplier=supplier, product=wanted.product, sku=wanted.sku, by=by)
     except Lost:
         raise MappedOtherwise(sku=str(_offer(supplier, wanted.product).sku or "")) from None

@@ -16,10 +16,11 @@ from typing import Final, TypeVar
 
 from shared.kernel import clock
 from shared.kernel.errors import InvalidRequest
-from shared.kernel.records import Lost, Transaction
+from shared.kernel.records import Lost
 from shared.kernel.telemetry import count, logger
-from shared.staff import records as staff
-from shared.suppliers import accounts, balances, listing, offers, price_files, registry, snapshots
+from shared.steps import supplier_tasks
+from shared.steps.supplier_tasks import BALANCE_LOW, NOT_SYNCED, RENAMED
+from shared.suppliers import accounts, balances, listing, offers, price_files, prices, registry, snapshots
 from shared.suppliers.accounts import Head, Standing
 from shared.suppliers.errors import ListTooLong, SupplierRefused, SupplierSilent, UnknownSupplier
 from shared.suppliers.listing import UNSURE, Listing
@@ -33,9 +34,9 @@ BUDGET_EACH: Final = timedelta(minutes=3)  # in which a supplier must have given
 PAGES_MAX: Final = 2_000  # a cursor that leads in a circle ends here
 SHARE: Final = 2  # of a supplier's calls a second, one of so many is ours: the others are for buying
 SIDE_BY_SIDE: Final = 8  # writes; one takes some milliseconds, of which nearly all is waiting
-FOR_US: Final = frozenset({Reason.BAD_SIGNATURE, Reason.NOT_ALLOWED})  # no call will get through until a person acts
-BALANCE_LOW, STOPPED = "supplier_balance_low", "supplier_stopped"
-NO_ORDER = "-"
+ROUND: Final = timedelta(minutes=10)  # between two runs
+# No call will get through, or none can be believed, until a person acts.
+FOR_US: Final[frozenset[str]] = frozenset({Reason.BAD_SIGNATURE, Reason.NOT_ALLOWED, balances.OTHER_CURRENCY})
 
 Item = TypeVar("Item")
 
@@ -56,31 +57,38 @@ class Synced:
 
 
 def work(now: datetime) -> None:
-    """Read the lists of all whom we buy from, first of him who was not heard for longest.
+    """Read the lists of all whom we buy from, first of him who has waited longest for his turn.
 
-    What fails for one does not stop the others; Unfinished is raised when all had their turn.
+    What fails for one does not stop the others, neither in this run nor in the next; Unfinished is raised when all had
+    their turn. A person is called before the offers of one who gives no list do not sell any more.
     """
-    ticking, wrong = clock.since(now), []
-    having_turns = [
-        head
-        for head in accounts.every()
-        if head.standing == Standing.APPROVED and not head.stopped and head.kind != BY_FILE
-    ]
-    for head in sorted(having_turns, key=lambda one: str(one.synced_at or "")):
+    ticking, wrong, missed = clock.since(now), list[str](), list[Head]()
+    bought_from = [one for one in accounts.every() if one.standing == Standing.APPROVED and not one.stopped]
+    for head in sorted(bought_from, key=lambda one: str(one.tried_at or "")):
         code = str(head.code)
+        if head.kind == BY_FILE:
+            missed += [head] if head.synced_at else []  # nobody but a person can bring another list
+            continue
         if ticking() - now > BUDGET:
-            logger.warning("the other suppliers are left to the next run", first=code)
-            break
+            logger.warning("a supplier is left to the next run", supplier=code)
+            missed.append(head)
+            continue
         try:
+            balances.tried(code, ticking())
             sync(code, ticking())
         except (SupplierSilent, SupplierRefused, ListTooLong) as none:
             count("SupplierNotSynced")
             logger.warning("a supplier gives no list", supplier=code, why=none.code)
+            if none.facts.get("reason") not in FOR_US:  # for those a person has just been called
+                missed.append(head)
         except UnknownSupplier:
             logger.info("a supplier without keys", supplier=code)
         except Exception as error:  # noqa: BLE001  # logged and raised below; its text may quote him
             logger.error("a sync failed", supplier=code, error=type(error).__name__)
             wrong.append(code)
+            missed.append(head)
+    for head in missed:
+        _warn(head, ticking())
     if wrong:
         raise Unfinished(*wrong)
 
@@ -101,7 +109,7 @@ def sync(code: str, now: datetime, within: timedelta = BUDGET_EACH) -> Synced:
         products = _whole_list(supplier, ticking, within)
     except SupplierRefused as refused:
         if refused.facts.get("reason") in FOR_US:
-            _stop(code, str(refused.facts["reason"]), now)
+            supplier_tasks.stop(code, str(refused.facts["reason"]), now)
         raise
     return _store(code, products, began)
 
@@ -151,12 +159,16 @@ def _store(code: str, said: Sequence[Product], now: datetime, *, by_file: bool =
         return Synced(len(products), unfit=unfit)
     # Last: a list that is only half in the table is none that was read.
     balances.synced(code, now)
+    supplier_tasks.over(NOT_SYNCED, code, "system", "his list was read", now)
     logger.info("a supplier's list", supplier=code, products=len(products), new=synced.new, changed=synced.changed)
     return replace(synced, unfit=unfit)
 
 
 def _write(code: str, products: Sequence[Product], now: datetime, by_file: bool) -> Synced:
     before, etag = snapshots.read(code)
+    read_at = int(now.timestamp() * 1000)
+    if before.read_at > read_at:
+        raise Overtaken
     changes, lines = listing.compare(before, products)
     synced = Synced(len(lines), len(changes.new), len(changes.priced) + len(changes.other), len(changes.gone))
     if not changes.count and etag:
@@ -164,13 +176,15 @@ def _write(code: str, products: Sequence[Product], now: datetime, by_file: bool)
     # First it is written down which offers are unsure from now on: after a death they are all written again, and who
     # came before us finds the listing changed, and his number too low to write an offer once more.
     # The moment makes it higher than every number before also where the listing was lost, and with it the last one.
-    number = max(before.number + 1, int(now.timestamp() * 1000))
+    number = max(before.number + 1, read_at)
     unsure = {**before.lines, **dict.fromkeys(changes.touched(), UNSURE)}
-    etag = snapshots.put(code, Listing(number, unsure), etag)
+    etag = snapshots.put(code, Listing(number, unsure, read_at), etag)
     inserted: list[str] = []
+    renamed: list[str] = []
 
     def other(product: Product, stored: Offer | None = None) -> None:
-        offers.change(code, product, number, now, stored, guessed=by_file)
+        if offers.renamed(offers.change(code, product, number, now, stored, guessed=by_file)):
+            renamed.append(product.product)
 
     def new(product: Product) -> None:
         try:
@@ -198,7 +212,10 @@ def _write(code: str, products: Sequence[Product], now: datetime, by_file: bool)
                 _each(pool, priced, some)
             _each(pool, other, changes.other)
             _each(pool, gone, changes.gone)
-        snapshots.put(code, Listing(number, lines), etag)
+        if renamed:  # before the listing, which says that there is no more to be done
+            logger.warning("offers are called otherwise than when they were mapped", supplier=code, count=len(renamed))
+            supplier_tasks.call_somebody(RENAMED, code, now)
+        snapshots.put(code, Listing(number, lines, read_at), etag)
     except (Lost, Overtaken):
         # What he offers no more, the other run could not take off before we had put it there.
         for product in set(inserted) - snapshots.read(code)[0].lines.keys():
@@ -215,14 +232,11 @@ def _each(pool: ThreadPoolExecutor, write: Callable[[Item], None], items: Sequen
 def _look_at_balance(supplier: Supplier, head: Head, now: datetime) -> None:
     """Show what we have left with him, and tell somebody once when it is little; a silent supplier changes nothing."""
     try:
-        balance = supplier.balance(now)
+        balance = balances.of(supplier, head, now)
     except (SupplierSilent, SupplierRefused) as none:
         if none.facts.get("reason") in FOR_US:
             raise
         logger.warning("a supplier does not say what we have left with him", supplier=supplier.code, why=none.code)
-        return
-    if balance.currency != head.currency:
-        logger.error("a balance in another currency", supplier=supplier.code, currency=balance.currency)
         return
     balances.show(supplier.code, balance.minor, now)
     before = balances.pace_of(supplier.code)
@@ -231,24 +245,15 @@ def _look_at_balance(supplier: Supplier, head: Head, now: datetime) -> None:
     told = before is not None and bool(before.told)
     # The task first: were it said to be told and nobody was, nobody ever would be.
     if low and not told:
-        _call_somebody(BALANCE_LOW, supplier.code, now)
-    if told and not low:
-        staff.end_if_open(BALANCE_LOW, supplier.code, "system", "filled up", now)
+        supplier_tasks.call_somebody(BALANCE_LOW, supplier.code, now)
+    if not low:  # also where it was called low by whoever could not buy
+        supplier_tasks.over(BALANCE_LOW, supplier.code, "system", "filled up", now)
     with suppress(Lost):
         balances.keep(supplier.code, before, balance.minor, hourly, low, now)
 
 
-def _stop(code: str, why: str, now: datetime) -> None:
-    # The task first: he would be asked no more, and nobody would know.
-    _call_somebody(STOPPED, code, now)
-    if accounts.stop(code, why):
-        logger.error("a supplier refuses us, whatever we ask; he is stopped", supplier=code, why=why)
-
-
-def _call_somebody(kind: str, code: str, now: datetime) -> None:
-    try:
-        with Transaction() as tx:
-            staff.open_task(tx, kind, code, NO_ORDER, now)
-    except Lost:
-        return  # it is open already
-    count("TaskOpened")
+def _warn(head: Head, now: datetime) -> None:
+    """Call somebody where nothing of him will sell in the next round, if not even now."""
+    synced_at = clock.parse(str(head.synced_at)) if head.synced_at else None
+    if prices.stale(str(head.kind), synced_at, now + ROUND):
+        supplier_tasks.call_somebody(NOT_SYNCED, str(head.code), now)

@@ -38,9 +38,10 @@ class Head(records.Record):
     tier: in the family in which he is worst. trust: what his scores say, by family, as `trust_in` tells it.
     rate_e6: what one unit of his currency costs us, in millionths of a yuan. low_minor: below this balance, in minor
     units of his currency, somebody is told. documents_until: the first day on which a document that he needs is over.
-    synced_at: when his whole list was last read: older offers do not sell. company: who he is, as his licence says it.
-    brands: what he has shown that he may sell → the first day on which he may not any more. reviewed_by, approved_by:
-    the two people who let him in. resumed_by: who last took a stop or a pause away. said: why he was set aside.
+    synced_at: when his whole list was last read: older offers do not sell; tried_at: when the schedule last asked for
+    it. company: who he is, as his licence says it. brands: what he has shown that he may sell → the first day on which
+    he may not any more. reviewed_by, approved_by: the two people who let him in. resumed_by: who last took a stop or a
+    pause away. said: why he was set aside.
     """
 
     class Meta(records.Options):
@@ -64,6 +65,7 @@ class Head(records.Record):
     balance_at = UnicodeAttribute(null=True)
     low_minor = NumberAttribute(null=True)
     synced_at = UnicodeAttribute(null=True)
+    tried_at = UnicodeAttribute(null=True)
     company = UnicodeAttribute(default="")
     brands: JSONAttribute = JSONAttribute(null=True)
     deposit_minor = NumberAttribute(default=0)

@@ -12,10 +12,13 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from shared.kernel import clock, records, settings
-from shared.kernel.money import MILLION
+from shared.kernel.money import MILLION, Money
 from shared.suppliers.accounts import HEAD, Head
+from shared.suppliers.errors import SupplierRefused
+from shared.suppliers.supplier import Supplier
 
 PACE = "pace"
+OTHER_CURRENCY: Final = "other_currency"  # why a supplier is refused whose account was set up in the wrong one
 ENOUGH_FOR: Final = timedelta(days=1)  # a transfer, and a person who makes it, need a working day
 REMEMBERS: Final = timedelta(days=1)  # so that a day's rhythm counts as a whole, and one large purchase does not alarm
 
@@ -73,6 +76,18 @@ def keep(code: str, before: Pace | None, minor: int, hourly: int, told: bool, no
     records.update(Pace(code, PACE), actions, unchanged)
 
 
+def of(supplier: Supplier, head: Head, now: datetime) -> Money:
+    """What we have left with him, by his own word; SupplierSilent, SupplierRefused.
+
+    In another currency than that of his account it is refused: his prices are in it, too, and none of them would be
+    what it seems.
+    """
+    balance = supplier.balance(now)
+    if balance.currency != head.currency:
+        raise SupplierRefused(supplier=supplier.code, reason=OTHER_CURRENCY)
+    return balance
+
+
 def show(code: str, minor: int, now: datetime) -> None:
     """Put the balance where it is read with the supplier; one that was read later stays."""
     at = clock.iso(now)
@@ -84,6 +99,11 @@ def synced(code: str, now: datetime) -> None:
     """His whole list was read at this moment; a later one stays."""
     at = clock.iso(now)
     _later(code, [Head.synced_at.set(at)], Head.synced_at.does_not_exist() | (Head.synced_at < at))
+
+
+def tried(code: str, now: datetime) -> None:
+    """He had his turn at this moment, whatever came of it."""
+    _later(code, [Head.tried_at.set(clock.iso(now))], Head.tried_at.does_not_exist() | (Head.tried_at < clock.iso(now)))
 
 
 def _later(code: str, actions: Sequence[Action], condition: Condition) -> None:

@@ -29,10 +29,14 @@ UNSURE: Final = Line("", 0)
 
 @dataclass(frozen=True)
 class Listing:
-    """A whole list. number: grows with each round of writing, so that a writer who was left behind writes no more."""
+    """A whole list. number: grows with each round of writing, so that a writer who was left behind writes no more.
+
+    read_at: when the supplier was first asked for it, in milliseconds.
+    """
 
     number: int = 0
     lines: Mapping[str, Line] = field(default_factory=dict)
+    read_at: int = 0
 
 
 @dataclass(frozen=True)

@@ -291,6 +291,12 @@ def _is_anybodys(name: str) -> bool:
     return not _ANYBODYS.sub("", _lengths(_plain(name))[1])
 
 
+def called(title: str) -> str:
+    """A title as far as it says what a thing is: what sellers write to be seen, and how they write it, is left out."""
+    words = " ".join(_CHATTER.sub(" ", _plain(title)).split())
+    return re.sub(r"(?<![0-9]) | (?![0-9])", "", words)  # two numbers stay two
+
+
 def fills(theirs: Sequence[Wish], ours: Sequence[Wish]) -> dict[str, str]:
     """Which of our fields each of a supplier's may take, as far as name or label say so: his name → ours."""
     found = {}

@@ -58,9 +58,13 @@ class Offer(records.Record):
     sku = UnicodeAttribute(null=True)
     fills: JSONAttribute = JSONAttribute(null=True)
     pin = NumberAttribute(null=True)  # the seller's own order among the offers of the SKU, the lowest first
+    mapped_title = UnicodeAttribute(null=True)  # what it was called when a person said which SKU it is
     mapped_by = UnicodeAttribute(null=True)
     mapped_at = UnicodeAttribute(null=True)
     of_sku = OfSku()
+
+
+_OF_A_PERSON = (Offer.sku, Offer.fills, Offer.pin, Offer.mapped_title, Offer.mapped_by, Offer.mapped_at)
 
 
 def of_sku(sku: str) -> list[Offer]:
@@ -107,8 +111,8 @@ def insert(supplier: str, product: Product, number: int, now: datetime) -> None:
 
 def change(
     supplier: str, product: Product, number: int, now: datetime, before: Offer | None = None, *, guessed: bool = False
-) -> None:
-    """Store what he says of it now, and nothing else; Lost if a newer listing has written it.
+) -> Offer:
+    """Store what he says of it now, and nothing else; the offer as it is then. Lost if a newer listing has written it.
 
     before: the stored offer, where the price may have changed. guessed: he does not say how he delivers, so that stays
     as it was guessed first, or as a person has said.
@@ -117,7 +121,9 @@ def change(
     if before is not None and before.cost_e6 != product.cost_e6:
         history = [[clock.iso(now), product.cost_e6], *(before.history or [])][:HISTORY_MAX]
         actions.append(Offer.history.set(history))
-    records.update(Offer(supplier, product.product), actions, _not_overtaken(number))
+    changed = Offer(supplier, product.product)
+    records.update(changed, actions, _not_overtaken(number))
+    return changed
 
 
 def take_off(supplier: str, product: str, number: int, now: datetime) -> None:
@@ -127,8 +133,7 @@ def take_off(supplier: str, product: str, number: int, now: datetime) -> None:
 
 
 def confirm(
-    supplier: str,
-    product: str,
+    seen: Offer,
     sku: str,
     fills: Mapping[str, str],
     by: str,
@@ -137,22 +142,26 @@ def confirm(
 ) -> bool:
     """A person says which SKU of ours an offer is; says whether this is new. Lost if it is another one already.
 
-    fills: his field → the field of our SKU that it takes. how: what is delivered and asked for, where his list
-    does not say it. Another mapping has to be taken away first, by a person who sees it: two who map the same offer
-    must not overwrite each other.
+    seen: the offer as the person sees it; once it is called otherwise, it has to be said anew. fills: his field → the
+    field of our SKU that it takes. how: what is delivered and asked for, where his list does not say it. Another
+    mapping has to be taken away first, by a person who sees it: two who map the same offer must not overwrite each
+    other.
     """
     wanted = dict(fills) or None
+    supplier, product, title = str(seen.supplier), str(seen.product), str(seen.title)
+    said_anew = (Offer.sku == sku) & (Offer.mapped_title != title)
     try:
         records.update(
             Offer(supplier, product),
             [
                 Offer.sku.set(sku),
+                Offer.mapped_title.set(title),
                 *_set_or_remove(Offer.fills, wanted),
                 Offer.mapped_by.set(by),
                 Offer.mapped_at.set(clock.iso(now)),
                 *(_how(*how) if how else []),
             ],
-            Offer.product.exists() & Offer.sku.does_not_exist(),
+            Offer.product.exists() & (Offer.sku.does_not_exist() | said_anew),
         )
     except records.Lost:
         found = offer(supplier, product)
@@ -167,7 +176,7 @@ def unmap(supplier: str, product: str, sku: str) -> bool:
     try:
         records.update(
             Offer(supplier, product),
-            [one.remove() for one in (Offer.sku, Offer.fills, Offer.pin, Offer.mapped_by, Offer.mapped_at)],
+            [one.remove() for one in _OF_A_PERSON],
             Offer.sku == sku,
         )
     except records.Lost:
@@ -176,6 +185,16 @@ def unmap(supplier: str, product: str, sku: str) -> bool:
             return False
         raise
     return True
+
+
+def renamed(offer: Offer) -> bool:
+    """Whether it is called otherwise than when a person said which SKU it is: then it may be another thing by now."""
+    before, now = offer.mapped_title, str(offer.title)
+    if not offer.sku or before in (None, now):
+        return False
+    from shared.suppliers import matching  # only who needs it pays for its tables
+
+    return matching.called(str(before)) != matching.called(now)
 
 
 def wishes(offer: Offer) -> tuple[Wish, ...]:

@@ -38,6 +38,7 @@ class LeftOut(StrEnum):
     DOUBTFUL = "doubtful"  # too cheap to be honest, and nobody has vouched for it by pinning it
     TRIED = "tried"
     FIELDS = "fields"  # it wants to know what our SKU does not ask
+    RENAMED = "renamed"  # it is called otherwise than what a person has confirmed
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Candidate:
     fresh: bool = True
     on_sale: bool = True
     fillable: bool = True
+    renamed: bool = False
     doubtful: bool = False
     balance_e6: int | None = None
     gate: Gate = Gate.OPEN
@@ -150,6 +152,7 @@ def _unfit(one: Candidate, wanted: Wanted) -> LeftOut | None:
         LeftOut.TIER: CAPS[one.tier] > 0,
         LeftOut.OFF_SHELF: one.on_sale,
         LeftOut.STALE: one.fresh,
+        LeftOut.RENAMED: not one.renamed,
         LeftOut.FIELDS: one.fillable,
         LeftOut.DOUBTFUL: not one.doubtful or one.pin is not None,
         LeftOut.NO_STOCK: one.stock != 0,

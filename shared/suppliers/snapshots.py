@@ -12,7 +12,7 @@ from shared.suppliers.listing import Line, Listing
 
 
 class Overtaken(Exception):
-    """Another run reads the same list and has begun to write after us: what it writes is the newer."""
+    """Another run has read the same list after us, or has begun to write it after us: what it writes is the newer."""
 
 
 def read(supplier: str) -> tuple[Listing, str]:
@@ -24,13 +24,13 @@ def read(supplier: str) -> tuple[Listing, str]:
             return Listing(), ""
         raise
     kept = json.loads(gzip.decompress(answer["Body"].read()))
-    return Listing(kept["number"], {name: Line(*line) for name, line in kept["lines"].items()}), answer["ETag"]
+    return Listing(**kept | {"lines": {name: Line(*line) for name, line in kept["lines"].items()}}), answer["ETag"]
 
 
 def put(supplier: str, listing: Listing, etag: str) -> str:
     """Replace the list that had this ETag, or put the first; its new ETag, or Overtaken if another one lies there."""
     condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
-    said = json.dumps({"number": listing.number, "lines": listing.lines}, ensure_ascii=False, separators=(",", ":"))
+    said = json.dumps(vars(listing), ensure_ascii=False, separators=(",", ":"))
     try:
         answer = aws.client("s3").put_object(
             Bucket=settings.get("BUCKET"),

@@ -40,6 +40,7 @@ def order(*candidates: Candidate, wanted: Wanted = WANTED) -> list[str]:
         ({"gate": Gate.SHUT}, LeftOut.SHUT),
         ({"tier": "D"}, LeftOut.TIER),
         ({"fillable": False}, LeftOut.FIELDS),
+        ({"renamed": True}, LeftOut.RENAMED),
         ({"doubtful": True}, LeftOut.DOUBTFUL),
     ],
 )
