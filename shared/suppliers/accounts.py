@@ -101,7 +101,11 @@ class Head(records.Record):
 
     def may_supply(self, brand: str, today: str) -> bool:
         """Whether what is of this brand may be bought from him: only with an authorisation that is not over."""
-        return self.may_buy(today) and str((self.brands or {}).get(same(brand), "")) > today
+        return self.may_buy(today) and self.authorised(brand, today)
+
+    def authorised(self, brand: str, today: str) -> bool:
+        """Whether he has shown that he may sell what is of this brand, and still may."""
+        return str((self.brands or {}).get(same(brand), "")) > today
 
 
 def head_of(code: str) -> Head:
