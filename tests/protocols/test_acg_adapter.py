@@ -17,6 +17,7 @@ from shared.kernel.money import Money
 from shared.suppliers import wire
 from shared.suppliers.adapters.acg import Acg
 from shared.suppliers.errors import BadCallback, SupplierRefused, SupplierSilent
+from shared.suppliers.registry import made
 from shared.suppliers.supplier import (
     Account,
     Answer,
@@ -177,8 +178,6 @@ def test_what_a_person_delivers_there_is_accepted_and_asked_for_by_their_number(
 def test_the_fields_of_a_topup_go_along_and_only_words_of_success_deliver_it(
     ours: Supplier, shop: Shop, at: Door
 ) -> None:
-    widget = json.dumps([{"name": "qq", "cn": "QQ号", "type": "text"}, {"name": "area", "dict": "A=A,B=B"}])
-    shop.items = [ITEM | {"widget": widget, "delivery_way": 1}]
     shop.trade = TRADE | {"secret": "正在发货中"}
     topup = replace(PURCHASE, account={"qq": "10001", "num": "9", "area": "A"})
 
@@ -232,17 +231,17 @@ def test_a_refusal_is_definite_only_in_words_that_are_said_before_buying(
         ((200, b"[]"), (Outcome.UNKNOWN, Reason.UNREADABLE)),
         ((200, b'{"code":200,"data":{}}'), (Outcome.UNKNOWN, Reason.UNREADABLE)),
         ((200, b'{"code":200,"data":null}'), (Outcome.UNKNOWN, Reason.UNREADABLE)),
-        ((403, b"<html>WAF"), (Outcome.REFUSED, Reason.NOT_ALLOWED)),
+        ((403, b"<html>WAF"), (Outcome.UNKNOWN, Reason.NOT_ALLOWED)),
     ],
 )
 def test_an_answer_that_is_lost_or_senseless_leaves_the_order_unknown(
     monkeypatch: pytest.MonkeyPatch, at: Door, ours: Supplier, fault: Told, expected: tuple[Outcome, Reason]
 ) -> None:
     short_of_patience(monkeypatch)
-    at.faults = [None, fault]
+    at.faults = [fault]
 
     assert outcome(ours.place(PURCHASE, NOW)) == expected
-    assert len(at.sent) == 2  # the question for the price, and one order
+    assert [sent.path for sent in at.sent] == ["/shared/commodity/trade"]
 
 
 def short_of_patience(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,35 +254,14 @@ def test_what_never_left_here_may_be_sent_again() -> None:
         assert outcome(adapter_at(url).place(PURCHASE, NOW)) == (Outcome.RETRY, Reason.NOT_SENT)
 
 
-@pytest.mark.parametrize("fault", [RESET, (500, b""), (200, b"<html>"), (429, b"")])
-def test_without_knowing_the_price_nothing_is_ordered(at: Door, ours: Supplier, fault: Told) -> None:
-    at.faults = [fault]
+@pytest.mark.parametrize("amount", [0.30000000000000004, "9.9元", -1, {}, True, None])
+def test_an_odd_amount_takes_away_the_price_and_not_the_cards(ours: Supplier, shop: Shop, amount: Any) -> None:
+    shop.trade = TRADE | {"amount": amount}
 
-    assert outcome(ours.place(PURCHASE, NOW)) == (Outcome.RETRY, Reason.NOT_SENT)
-    assert [sent.path for sent in at.sent] == ["/shared/commodity/item"]
+    answer = ours.place(PURCHASE, NOW)
 
-
-@pytest.mark.parametrize(
-    ("other", "most_e6", "reason"),
-    [
-        ({}, 45_499_999, Reason.ABOVE_CEILING),
-        ({"code": "OTHER"}, 46_000_000, Reason.OFF_SHELF),
-        ({"factory_price": "cheap"}, 46_000_000, Reason.OFF_SHELF),
-    ],
-)
-def test_what_costs_more_or_is_gone_is_not_ordered(
-    ours: Supplier, shop: Shop, at: Door, other: dict[str, Any], most_e6: int, reason: Reason
-) -> None:
-    shop.items = [ITEM | other]
-
-    assert outcome(ours.place(replace(PURCHASE, most_e6=most_e6), NOW)) == (Outcome.FAILED, reason)
-    assert "/shared/commodity/trade" not in [sent.path for sent in at.sent]
-
-
-def test_a_key_that_is_refused_when_the_price_is_asked_stops_everything(at: Door, ours: Supplier) -> None:
-    at.faults = [said(code=500, msg="密钥错误")]
-
-    assert outcome(ours.place(PURCHASE, NOW)) == (Outcome.REFUSED, Reason.BAD_SIGNATURE)
+    assert (answer.outcome, answer.upstream_no, len(answer.goods)) == (Outcome.DELIVERED, "T2026112300001", 2)
+    assert answer.cost_e6 is None
 
 
 def test_a_lost_order_cannot_be_asked_for_by_our_number(ours: Supplier, at: Door) -> None:
@@ -355,7 +333,8 @@ def test_what_wants_fields_is_a_topup_and_what_cannot_be_read_is_not_offered(our
     first, last = ours.products("", NOW).products
 
     assert first.fields == (Wish("qq", "QQ号"), Wish("area", "大区", ("安卓", "苹果")))
-    assert (first.delivers, first.stock, first.least, first.most) == (Delivers.TOPUP, None, 2, 5)
+    # One piece at a time: what is told of it later does not say of how many it was.
+    assert (first.delivers, first.stock, first.least, first.most) == (Delivers.TOPUP, None, 2, 1)
     assert (last.product, last.stock) == ("D", None)
 
 
@@ -376,7 +355,7 @@ def test_the_balance_is_told_and_a_refusal_by_its_reason(ours: Supplier, at: Doo
 
 def test_nothing_is_relied_on_that_the_protocol_does_not_have(ours: Supplier) -> None:
     assert (ours.traits.repeat, ours.traits.asks_by_ours) == (Repeat.REFUSES, False)
-    assert (ours.traits.ceiling, ours.traits.calls_back) == (True, False)
+    assert (ours.traits.ceiling, ours.traits.calls_back) == (False, False)
     assert adapter_at("https://x.example", **{"trait.repeat": "buys"}).traits.repeat is Repeat.BUYS
     assert ours.check_account("STEAM50", {}, NOW) is None
     with pytest.raises(BadCallback):
@@ -389,7 +368,7 @@ def test_nothing_is_relied_on_that_the_protocol_does_not_have(ours: Supplier) ->
 )
 def test_an_account_that_cannot_sign_is_no_account(terms: dict[str, str], keys: list[dict[str, str]]) -> None:
     with pytest.raises(ValueError, match="acg1"):
-        Acg(Account("acg1", "acg", terms), keys)
+        made(Account("acg1", "acg", terms), keys)
 
 
 def test_neither_key_nor_code_is_in_any_text_that_leaves_the_adapter(
@@ -399,7 +378,7 @@ def test_neither_key_nor_code_is_in_any_text_that_leaves_the_adapter(
     ours = adapter_at(at.url)
     told = [repr(ours), repr(ours.place(PURCHASE, NOW)), repr(ours.ask(NUMBER, "T1", NOW))]
     for fault in (RESET, (500, b"AAAA-0001"), (200, b"<p>AAAA-0001</p>"), (200, b'{"data":{"secret":"AAAA-0001"}}')):
-        at.faults = [None, fault]
+        at.faults = [fault]
         told.append(repr(ours.place(PURCHASE, NOW)))
 
     assert not any(secret in "".join(told) + caplog.text + "".join(capfd.readouterr()) for secret in (KEY, "AAAA"))

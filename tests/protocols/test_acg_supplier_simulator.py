@@ -63,6 +63,11 @@ def order(**fields: Any) -> dict[str, Any]:
     return {"shared_code": "KA100", "contact": "13800000000", "num": 1, "request_no": f"r{next(_numbers)}"} | fields
 
 
+def later(sold: dict[str, Any]) -> dict[str, Any]:
+    """What is told of an order of cards that is asked after."""
+    return {"secret": sold["secret"], "widget": None, "status": 1}
+
+
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Acg]:
     with Acg(tmp_path / "acg.sqlite", balance_e6=1_000_000_000) as running:
@@ -179,7 +184,7 @@ def test_a_repeated_number_is_refused_and_tells_nothing_of_the_order(client: Cli
 def test_only_the_shops_own_number_finds_an_order(client: Client) -> None:
     sold = client.trade(request_no="one")
 
-    assert client.ask("commodity/query", tradeNo=sold["tradeNo"]) == sold
+    assert client.ask("commodity/query", tradeNo=sold["tradeNo"]) == later(sold)
     assert client.refused("commodity/query", request_no="one") == "订单不存在"
     assert client.refused("commodity/query", tradeNo="one") == "订单不存在"
 
@@ -228,6 +233,20 @@ def test_goods_that_a_person_hands_over_come_later(client: Client, shop: Acg) ->
     assert client.ask("commodity/query", tradeNo=waits["tradeNo"])["secret"] == ""
     Acg.end(shop.url, waits["tradeNo"])
     assert client.ask("commodity/query", tradeNo=waits["tradeNo"])["secret"]
+
+
+def test_a_topup_shows_its_fields_and_what_the_person_wrote_who_did_it(client: Client, shop: Acg) -> None:
+    sold = client.trade(shared_code="QB10", qq="10001")
+    fields = {"qq": {"value": "10001", "cn": "QQ 号"}}
+    assert client.ask("commodity/query", tradeNo=sold["tradeNo"]) == later(sold) | {"widget": fields}
+
+    Acg.end(shop.url, sold["tradeNo"])
+
+    assert client.ask("commodity/query", tradeNo=sold["tradeNo"]) == {
+        "secret": "您好，已为您充值成功，请查收",
+        "widget": fields,
+        "status": 1,
+    }
 
 
 # -- bad days ----------------------------------------------------------------------------------------------------------
@@ -329,7 +348,7 @@ def test_it_can_go_down(client: Client, shop: Acg) -> None:
 def test_an_order_is_told_after_its_product_is_gone(client: Client, shop: Acg) -> None:
     sold = client.trade()
     Acg.put_products(shop.url, [GAME], instead=True)
-    assert client.ask("commodity/query", tradeNo=sold["tradeNo"]) == sold | {"stock": 0}
+    assert client.ask("commodity/query", tradeNo=sold["tradeNo"]) == later(sold)
 
 
 def test_orders_and_numbers_outlive_a_restart(tmp_path: Path) -> None:
@@ -338,5 +357,5 @@ def test_orders_and_numbers_outlive_a_restart(tmp_path: Path) -> None:
         Acg.put_products(shop.url, [CARD])
         sold = Client(shop).trade(request_no="one")
     with Acg(state) as shop:
-        assert Client(shop).ask("commodity/query", tradeNo=sold["tradeNo"]) == sold
+        assert Client(shop).ask("commodity/query", tradeNo=sold["tradeNo"]) == later(sold)
         assert Client(shop).refused("commodity/trade", **order(request_no="one")) == "The request ID already exists"

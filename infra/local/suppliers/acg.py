@@ -15,6 +15,7 @@ from infra.local.suppliers.common import BUY, COMMON_TRAITS, Fault, No, Order, P
 
 SIGNED_BYTES_MAX = 64 * 1024
 _ASKS_NEVER = 1_000_000_000
+_PAID = 1  # the one status that is ever told: nothing says whether an order is delivered, but its text
 _WORK = {
     "/shared/authentication/connect": "connect",
     "/shared/commodity/items": "items",
@@ -39,7 +40,7 @@ class Acg(Supplier):
 
     kind = "acg"
     label = "acg-faka shop"
-    usual_port = 4593
+    usual_port = 4594
     # What is not said of it is what its page says for certain: a repeated number is refused.
     traits_known: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "repeat": ("refuses",),
@@ -181,28 +182,27 @@ class Acg(Supplier):
         if quantity > product.quantity_max:
             raise RefusedError(200, "500", f"最多购买{product.quantity_max}件")
         account = {field["key"]: form.get(field["key"], "") for field in product.fields}
-        wanted = Wanted(form.get("request_no", ""), product.sku, quantity, account, more={"race": race})
+        widget = {field["key"]: {"value": account[field["key"]], "cn": field["name"]} for field in product.fields}
+        more = {"race": race, "widget": widget or None}
+        wanted = Wanted(form.get("request_no", ""), product.sku, quantity, account, more=more)
         if product.more.get("manual") and fault is None:
             fault = Fault("late_asks", _ASKS_NEVER)
-        return self._told(self.buy(wanted, fault))
-
-    def _query(self, form: Mapping[str, str]) -> dict[str, Any]:
-        """By the shop's own number: it does not look for a request_no."""
-        found = self.ledger.ask(order_no=form.get("tradeNo", ""))
-        if not found:
-            raise No("absent")
-        return self._told(found[0])
-
-    def _told(self, order: Order) -> dict[str, Any]:
-        delivered = order.state in (ledger.DELIVERED, ledger.REFUNDED)
+        order = self.buy(wanted, fault)
         return {
             "url": "",
             "amount": yuan(order.total_e6),
             "tradeNo": order.order_no,
-            "secret": "\n".join(_line(card) for card in order.cards) if delivered else "",
+            "secret": _secret(order),
             "leave_message": "",
-            "stock": next((_stock(one) for one in self.ledger.products() if one.sku == order.sku), 0),
+            "stock": _stock(self.ledger.product(order.sku)),
         }
+
+    def _query(self, form: Mapping[str, str]) -> dict[str, Any]:
+        """By the shop's own number: it does not look for a request_no. Neither number nor price is told again."""
+        found = self.ledger.ask(order_no=form.get("tradeNo", ""))
+        if not found:
+            raise No("absent")
+        return {"secret": _secret(found[0]), "widget": found[0].more["widget"], "status": _PAID}
 
 
 def php_form(body: bytes) -> dict[str, str]:
@@ -276,5 +276,10 @@ def _listed(product: Product) -> dict[str, Any]:
     }
 
 
-def _line(card: ledger.Card) -> str:
-    return f"{card.card_no}----{card.password}"
+def _secret(order: Order) -> str:
+    """The cards of an order, or what the shop's person writes when he has topped up."""
+    if order.state not in (ledger.DELIVERED, ledger.REFUNDED):
+        return ""
+    if order.kind == ledger.TOP_UP:
+        return "您好，已为您充值成功，请查收"
+    return "\n".join(f"{card.card_no}----{card.password}" for card in order.cards)

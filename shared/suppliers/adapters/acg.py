@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from shared.kernel.money import Money, minor_from_e6
-from shared.suppliers import card_text, ceiling, refusal_words, signing, wire
+from shared.kernel.money import Money
+from shared.suppliers import card_text, refusal_words, signing, wire
 from shared.suppliers.adapters import acg_items
 from shared.suppliers.errors import BadCallback, SupplierRefused
 from shared.suppliers.kinds import traits
@@ -26,7 +26,6 @@ from shared.suppliers.supplier import (
     Account,
     Ack,
     Answer,
-    Delivers,
     Keys,
     News,
     Outcome,
@@ -38,7 +37,7 @@ from shared.suppliers.supplier import (
     Traits,
 )
 
-TRAITS = Traits(repeat=Repeat.REFUSES, asks_by_ours=False, rate=2.0, ceiling=True)
+TRAITS = Traits(repeat=Repeat.REFUSES, asks_by_ours=False, rate=2.0)
 _DONE = 200
 _IS_DONE = re.compile(r"(充值|开通|发货|交付|处理)(成功|完成)|已(充值|开通|到账|完成)")
 T = TypeVar("T")
@@ -50,12 +49,6 @@ class Acg:
 
     account: Account
     keys: Sequence[Keys] = field(repr=False)
-
-    def __post_init__(self) -> None:
-        if not self.account.terms.get("site") or not self.account.terms.get("app_id"):
-            raise ValueError(f"the terms of supplier {self.code} need site and app_id")
-        if not self.keys or not self.keys[0].get("app_key"):
-            raise ValueError(f"supplier {self.code} needs app_key")
 
     @property
     def code(self) -> str:
@@ -70,26 +63,18 @@ class Acg:
 
     def product(self, product: str, _now: datetime) -> Product | None:
         code, _, _ = product.partition(acg_items.KIND)
-        try:
-            # Versions differ in what they call the code; each ignores the name that it does not know.
-            offered = self._products("item", {"code": code, "sharedCode": code})
-        except SupplierRefused as refused:
-            if refused.facts["reason"] == Reason.OFF_SHELF:
-                return None
-            raise
+        # Versions differ in what they call the code; each ignores the name that it does not know.
+        offered = wire.or_none(lambda: self._products("item", {"code": code, "sharedCode": code})) or ()
         return next((one for one in offered if one.product == product), None)
 
     def balance(self, _now: datetime) -> Money:
-        balance_e6 = self._told("/shared/authentication/connect", {}, lambda data: wire.e6(data["balance"]))
-        return Money(minor_from_e6(balance_e6), self.account.currency)
+        currency = self.account.currency
+        return self._told("/shared/authentication/connect", {}, lambda data: wire.balance(data["balance"], currency))
 
-    def place(self, purchase: Purchase, now: datetime) -> Answer:
-        product = ceiling.product_for(self, purchase, now)
-        if isinstance(product, Answer):
-            return product
+    def place(self, purchase: Purchase, _now: datetime) -> Answer:
         code, _, kind = purchase.product.partition(acg_items.KIND)
-        order: dict[str, signing.Php] = {wish.name: purchase.account.get(wish.name, "") for wish in product.fields}
-        order |= {
+        order: dict[str, signing.Php] = {
+            **purchase.account,
             "shared_code": code,
             "contact": purchase.number,  # by which a person finds the order again in the shop's console
             "num": purchase.quantity,
@@ -99,10 +84,10 @@ class Acg:
             "race": kind,
             "request_no": purchase.number,
         }
-        topped_up = product.delivers is Delivers.TOPUP
         return wire.placed(
             lambda: self._call("/shared/commodity/trade", order),
-            lambda reply: _order(reply, purchase.quantity, topped_up=topped_up),
+            lambda reply: _order(reply, purchase),
+            hide=purchase.account.values(),
         )
 
     def ask(self, _number: str, upstream_no: str, _now: datetime) -> Answer:
@@ -110,7 +95,7 @@ class Acg:
             return Answer(Outcome.UNKNOWN, Reason.SILENT)
         return wire.asked(
             lambda: self._call("/shared/commodity/query", {"tradeNo": upstream_no}),
-            lambda reply: _order(reply, upstream_no=upstream_no),
+            lambda reply: _order(reply, None, upstream_no),
         )
 
     def check_account(self, _product: str, _account: Mapping[str, str], _now: datetime) -> bool | None:
@@ -148,32 +133,31 @@ class Acg:
         return [product for item in items for product in acg_items.offers(item, self.account.currency)]
 
 
-def _order(reply: wire.Reply, quantity: int = 0, upstream_no: str = "", *, topped_up: bool = False) -> Answer:
-    """What the shop says of an order. quantity: how many pieces it was for, 0 where that is not known here."""
+def _order(reply: wire.Reply, purchase: Purchase | None, upstream_no: str = "") -> Answer:
+    """What the shop says of a purchase, or of an order of which only its number is known."""
     said = wire.json_object(reply.body)
     if wire.whole(said["code"]) != _DONE:
-        return _refusal(str(said.get("msg")), asked=bool(upstream_no))
+        return _refusal(str(said.get("msg")), purchase)
     data = said["data"]
     number = upstream_no or wire.text(data["tradeNo"])
-    cost_e6 = wire.e6(data["amount"]) if data.get("amount") is not None else None
+    cost_e6 = wire.cost_e6(data.get("amount"))
     secret = str(data.get("secret") or "")
-    topped_up = topped_up or bool(data.get("widget"))
+    topped_up = bool(purchase.account if purchase else data.get("widget"))
     cards = [] if topped_up else card_text.goods(secret)
     if topped_up and _IS_DONE.search(secret):
-        return Answer(Outcome.DELIVERED, upstream_no=number, delivered=quantity or 1, cost_e6=cost_e6, proof=number)
+        pieces = purchase.quantity if purchase else 1
+        return Answer(Outcome.DELIVERED, upstream_no=number, delivered=pieces, cost_e6=cost_e6, proof=number)
     if not cards:  # a person delivers, and until then the shop says so, or nothing
         return Answer(Outcome.ACCEPTED, upstream_no=number, cost_e6=cost_e6)
-    if quantity and len(cards) > quantity:  # nobody can say which of the lines are the cards
+    if purchase and len(cards) > purchase.quantity:  # nobody can say which of the lines are the cards
         return Answer(Outcome.UNKNOWN, Reason.UNREADABLE, upstream_no=number, cost_e6=cost_e6)
     return Answer(Outcome.DELIVERED, upstream_no=number, goods=cards, delivered=len(cards), cost_e6=cost_e6)
 
 
-def _refusal(message: str, *, asked: bool) -> Answer:
-    reason = refusal_words.reason(message)
-    if asked and refusal_words.no_such_order(message):
+def _refusal(message: str, purchase: Purchase | None) -> Answer:
+    if purchase:
+        typed = tuple(purchase.account.values())
+        return refusal_words.refused(refusal_words.reason(message, typed), Outcome.FAILED, typed)
+    if refusal_words.no_such_order(message):
         return Answer(Outcome.ABSENT)
-    if reason in refusal_words.CONFIGURATION:
-        return Answer(Outcome.REFUSED, reason)
-    # Words that we do not know may hide that the shop bought, and failed after that.
-    definite = reason in refusal_words.BEFORE_BUYING and not asked
-    return Answer(Outcome.FAILED if definite else Outcome.UNKNOWN, reason)
+    return refusal_words.refused(refusal_words.reason(message), Outcome.UNKNOWN)

@@ -49,7 +49,8 @@ def _offer(item: Mapping[str, Any], kind: str, cost_e6: int, currency: str) -> P
         currency=currency,
         stock=wire.whole(stock) if counted else None,
         least=max(1, wire.whole(item.get("minimum") or 0)),
-        most=wire.whole(item.get("maximum") or 0) or None,
+        # What is told of a top-up later does not say of how many pieces it was.
+        most=1 if wishes else wire.whole(item.get("maximum") or 0) or None,
         fields=wishes,
     )
 
