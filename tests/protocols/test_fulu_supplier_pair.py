@@ -28,7 +28,6 @@ GOODS = [
         fields=[{"key": "charge_account", "name": "账号", "pattern": "[0-9]{5,}"}],
     ),
 ]
-NOT_SENT = (Outcome.RETRY, Reason.NOT_SENT)
 
 
 @pytest.fixture
@@ -108,15 +107,11 @@ def test_no_fault_of_a_question_ends_an_order_that_is_there(fulu: Supplier, them
 
 @pytest.mark.parametrize("fault", Fulu.fault_kinds["goods"])
 @pytest.mark.usefixtures("impatient")
-def test_without_a_price_nothing_is_ordered(fulu: Supplier, them: Fulu, fault: str) -> None:
-    purchase = wanted(CARD)
-    Fulu.misbehave(them.url, "goods", fault, seconds=2)
+def test_no_fault_of_a_price_or_a_list_is_taken_for_one(fulu: Supplier, them: Fulu, fault: str) -> None:
+    Fulu.misbehave(them.url, "goods", fault, times=2, seconds=2)
 
-    answer = fulu.place(purchase, now())
-
-    assert bought(them, purchase) == []
-    assert outcome(answer) == NOT_SENT or answer.outcome in (Outcome.REFUSED, Outcome.FAILED)
-    Fulu.misbehave(them.url, "goods", fault, seconds=2)
+    with pytest.raises((SupplierSilent, SupplierRefused)):
+        fulu.product(CARD, now())
     with pytest.raises((SupplierSilent, SupplierRefused)):
         fulu.products("", now())
 
@@ -126,15 +121,20 @@ def test_without_a_price_nothing_is_ordered(fulu: Supplier, them: Fulu, fault: s
     [
         ({"stock": 0}, Reason.NO_STOCK),
         ({"on_sale": False}, Reason.OFF_SHELF),
-        ({"cost_e6": 10_500_000}, Reason.ABOVE_CEILING),
     ],
 )
-def test_a_definite_no_has_its_reason(
-    fulu: Supplier, them: Fulu, change: dict[str, int | bool], reason: Reason
+@pytest.mark.parametrize("refusals", ["signed", "unsigned"])
+def test_a_definite_no_has_its_reason_also_where_we_know_that_it_is_not_signed(
+    fulu: Supplier, them: Fulu, change: dict[str, int | bool], reason: Reason, refusals: str
 ) -> None:
     Fulu.change_product(them.url, CARD, **change)
+    Fulu.behave(them.url, refusals=refusals)
 
-    assert outcome(fulu.place(wanted(CARD, most_e6=10_000_000), now())) == (Outcome.FAILED, reason)
+    assert outcome(ours(them, refusals=refusals).place(wanted(CARD), now())) == (Outcome.FAILED, reason)
+    assert ours(them, refusals=refusals).ask(wanted(CARD).number, "", now()).outcome is Outcome.ABSENT
+    if refusals == "unsigned":
+        assert outcome(fulu.place(wanted(CARD), now())) == (Outcome.UNKNOWN, Reason.BAD_SIGNATURE)
+        assert fulu.ask(wanted(CARD).number, "", now()).outcome is Outcome.UNKNOWN
 
 
 def test_no_money_and_a_wrong_account_are_definite(fulu: Supplier, them: Fulu) -> None:

@@ -392,6 +392,15 @@ def test_an_order_that_is_not_there_is_refused_or_answered_with_nothing(client: 
     assert client.refused("order.info.get", nobodys) == 0
 
 
+def test_a_refusal_may_have_no_signature_and_an_answer_has_one(client: Client, fulu: Fulu) -> None:
+    Fulu.behave(fulu.url, refusals="unsigned")
+
+    refused = client.answer(client.params("order.card.add", card(product_id=7)))
+
+    assert (refused["code"], refused["result"], refused["sign"]) == (3001, "", None)
+    assert client.card()
+
+
 def test_only_known_traits_can_be_set(fulu: Fulu) -> None:
     for odd in ({"repeat": "sells"}, {"none": "x"}):
         with pytest.raises(HTTPError):

@@ -68,6 +68,8 @@ class Fulu(CalledBack):
         "half_money": COMMON_TRAITS["half_money"],
         # Whether numbers and passwords of cards are enciphered: AES-256-ECB, PKCS7, the secret as key, base64.
         "card_cipher": ("none", "aes"),
+        # Whether a refusal is signed like any answer, or has no signature.
+        "refusals": ("signed", "unsigned"),
         # The answer about an order that is not there: a code, or code 0 with an empty result.
         "absent": ("refused", "empty"),
         # What an order is called whose money was given back after it was delivered.
@@ -137,7 +139,8 @@ class Fulu(CalledBack):
             content = json.loads(reply.body)
         except ValueError:  # a page of the web server
             return reply
-        content["sign"] = self._sign(content["result"], how)
+        bare = content["code"] and self.traits["refusals"] == "unsigned"
+        content["sign"] = None if bare else self._sign(content["result"], how)
         return json_reply(reply.status, content)
 
     def _spoilt(self, fault: Fault | None, reply: Reply) -> Reply | None:

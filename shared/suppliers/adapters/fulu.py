@@ -1,24 +1,24 @@
 """Fulu's (福禄) open platform: cards and direct top-ups, ordered now and delivered later, so each is asked for.
 
-Not published, and so decided here: six numbers of refusals mean that nothing was ordered, why is read from the words,
-and whatever else comes is unknown. Whether cards come enciphered is not known either: ``card_cipher`` of the terms says
-``none`` or ``aes``; without it, a text that may be a cipher goes to nobody. Phone and data plans are
-ordered as the top-ups that they are listed as; the calls of their own are not used.
+Not published, and so decided here, until the terms of an account say otherwise: a refusal is definite where its number
+is one of six and its words are such as are said before anything is ordered (``definite_codes``, such as ``3001 3004``,
+names numbers that are so whatever the words); it must be signed like any answer (``refusals`` is ``unsigned`` where he
+does not sign them: what he covers of one is nothing but an empty text); a card that may be a cipher goes to nobody
+(``card_cipher`` says ``none`` or ``aes``). Phone and data plans are ordered as the top-ups that they are listed as.
 
-Terms: ``app_key``; ``site``, ``card_cipher``. Key: ``app_secret``.
+Terms: ``app_key``; ``site``, ``card_cipher``, ``definite_codes``, ``refusals``. Key: ``app_secret``.
 """
 
 from __future__ import annotations
 
-import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
 from shared.kernel.clock import SHANGHAI
-from shared.kernel.money import Money, minor_from_e6
-from shared.suppliers import card_cipher, ceiling, refusal_words, signing, wire
+from shared.kernel.money import Money
+from shared.suppliers import card_cipher, refusal_words, signing, wire
 from shared.suppliers.adapters import fulu_reading
 from shared.suppliers.errors import BadCallback, SupplierRefused
 from shared.suppliers.kinds import traits
@@ -35,12 +35,11 @@ from shared.suppliers.supplier import (
     Purchase,
     Reason,
     Traits,
-    Wish,
 )
 
 SITE = "https://openapi.fulu.com"
 GATEWAY = "/api/getway"  # so spelt by the platform
-TRAITS = Traits(asks_by_ours=True, calls_back=True, checks_account=True, rate=5.0, ceiling=True)
+TRAITS = Traits(asks_by_ours=True, calls_back=True, checks_account=True)
 CALLBACK_MAX = 8192
 _PHONE = "手机"  # in the label of a field
 T = TypeVar("T")
@@ -54,14 +53,11 @@ class Fulu:
     keys: Sequence[Keys] = field(repr=False)
 
     def __post_init__(self) -> None:
-        if not self.account.terms.get("app_key") or self.account.terms.get("card_cipher", "") not in (
-            "",
-            "none",
-            "aes",
-        ):
-            raise ValueError(f"the terms of supplier {self.code} need app_key, and a card_cipher of none or aes")
-        if not self._secrets:
-            raise ValueError(f"supplier {self.code} needs app_secret")
+        for term, values in (("card_cipher", ("", "none", "aes")), ("refusals", ("", "signed", "unsigned"))):
+            if self.account.terms.get(term, "") not in values:
+                raise ValueError(f"{term} of supplier {self.code} must be one of {values}")
+        if not all(map(wire.is_number, self._definite_codes)):
+            raise ValueError(f"definite_codes of supplier {self.code} must be numbers")
 
     @property
     def code(self) -> str:
@@ -75,41 +71,37 @@ class Fulu:
         return Page(self._told("fulu.goods.list.get", {}, now, self._offered))
 
     def product(self, product: str, now: datetime) -> Product | None:
-        try:
-            found = self._told("fulu.goods.info.get", {"product_id": _number(product)}, now, lambda found: found)
-        except SupplierRefused as refused:
-            if refused.facts["reason"] == Reason.OFF_SHELF:
-                return None
-            raise
-        if not (offered := self._offered([found])):
+        wanted = {"product_id": _number(product)}
+        found: Any = wire.or_none(lambda: self._told("fulu.goods.info.get", wanted, now, lambda found: found))
+        offered = next(iter(self._offered([found])), None)
+        if not offered or offered.delivers is Delivers.CARDS:
+            return offered
+        if not (template := found.get("template_id")):  # nobody can say what it must be told
             return None
-        fields: tuple[Wish, ...] = ()
-        if offered[0].delivers is Delivers.TOPUP:
-            wanted = {"template_id": found["template_id"]}
-            fields = self._told("fulu.goods.template.get", wanted, now, fulu_reading.wishes)
-        return replace(offered[0], fields=fields)
+        wishes = self._told("fulu.goods.template.get", {"template_id": template}, now, fulu_reading.wishes)
+        return replace(offered, fields=wishes)
 
     def balance(self, now: datetime) -> Money:
-        balance_e6 = self._told("fulu.user.info.get", {}, now, lambda found: wire.e6(found["balance"]))
-        return Money(minor_from_e6(balance_e6), self.account.currency)
+        currency = self.account.currency
+        return self._told("fulu.user.info.get", {}, now, lambda found: wire.balance(found["balance"], currency))
 
     def place(self, purchase: Purchase, now: datetime) -> Answer:
-        product = ceiling.product_for(self, purchase, now)
-        if isinstance(product, Answer):
-            return product
-        method, order = "fulu.order.card.add", dict[str, Any]()
-        if product.delivers is Delivers.TOPUP:
-            method, order = "fulu.order.direct.add", dict(purchase.account)
-            if purchase.buyer_address:
-                order["charge_ip"] = purchase.buyer_address
-        order |= {
+        method = "fulu.order.direct.add" if purchase.account else "fulu.order.card.add"
+        order = {
+            **purchase.account,
             "product_id": _number(purchase.product),
             "customer_order_no": purchase.number,
             "buy_num": purchase.quantity,
         }
+        typed = tuple(purchase.account.values())
+
+        def refusal(code: int, words: str) -> Answer:
+            return fulu_reading.refusal(code, words, typed, str(code) in self._definite_codes)
+
         return wire.placed(
             lambda: self._call(method, order, now),
-            lambda reply: self._read(reply, self._order(purchase.number), fulu_reading.refusal),
+            lambda reply: self._read(reply, self._order(purchase.number), refusal),
+            hide=typed,
         )
 
     def ask(self, number: str, _upstream_no: str, now: datetime) -> Answer:
@@ -135,14 +127,9 @@ class Fulu:
     def parse_callback(self, _headers: Mapping[str, str], raw: bytes, _now: datetime) -> News:
         """raw: the form, or the query of a GET, of an order or of a refund. There is no time in it."""
         try:
-            if len(raw) > CALLBACK_MAX:
-                raise ValueError
-            pairs = urllib.parse.parse_qsl(
-                raw.decode(), keep_blank_values=True, strict_parsing=True, max_num_fields=32, errors="strict"
-            )
-            fields = dict(pairs)
+            fields = wire.form(raw, CALLBACK_MAX)
             sign = fields.pop("sign")
-            if len(pairs) != len(fields) + 1 or not self._is_his(signing.php_json(fields), sign):
+            if not self._is_his(signing.php_json(fields), sign):
                 raise ValueError
             # The refund's is the only word of it where the order goes on to be called a success.
             return News(wire.text(fields["customer_order_no"]), taken_back=fields.get("refund_status") == "success")
@@ -155,6 +142,10 @@ class Fulu:
     @property
     def _secrets(self) -> list[str]:
         return [secret for held in self.keys if (secret := held.get("app_secret"))]
+
+    @property
+    def _definite_codes(self) -> list[str]:
+        return self.account.terms.get("definite_codes", "").split()
 
     def _is_his(self, text: str, sign: str) -> bool:
         return signing.is_signed(sign, [signing.fulu(text, secret) for secret in self._secrets])
@@ -181,7 +172,9 @@ class Fulu:
         """What his signed result says; what `bad` makes of a refusal, by its number and its words."""
         said = wire.json_object(reply.body)
         code, words, result = wire.whole(said["code"]), str(said.get("message")), str(said.get("result") or "")
-        if not self._is_his(result, str(said.get("sign"))):
+        bare = code and not result and not said.get("sign")
+        taken = bare and self.account.terms.get("refusals") == "unsigned"
+        if not taken and not self._is_his(result, str(said.get("sign"))):
             # Whoever does not know us cannot sign for us.
             reason = refusal_words.reason(words)
             if code and code not in fulu_reading.DEFINITE and reason in refusal_words.CONFIGURATION:
