@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -14,7 +14,6 @@ from shared.catalog import records as catalog
 from shared.catalog import snapshots
 from shared.catalog.errors import UnknownSku
 from shared.catalog.sku import Sku
-from shared.kernel import clock
 from shared.kernel.errors import InvalidRequest
 from shared.kernel.records import Lost, Transaction
 from shared.kernel.telemetry import logger
@@ -42,12 +41,19 @@ from shared.suppliers.offer_contract import (
     WishView,
 )
 from shared.suppliers.offers import OF_SKU_MAX, Offer
+from shared.suppliers.routing import Candidate, Wanted
 from shared.suppliers.supplier import Delivers, Wish
 
 READS_MAX: Final = 4  # pages that are read for one answer, where most offers are of the other sort
 WHILE_SOMEBODY_WAITS: Final = timedelta(seconds=12)  # of a gateway's 29 are left for the writes
 KEY_MAX: Final = 1024  # bytes: the limit of a sort key
 REFUSED_SHOWN_MAX: Final = 100  # rows of a file
+_ASKED_FOR: Final[Mapping[str | None, Callable[[Offer], bool]]] = {
+    None: lambda _: True,
+    "yes": lambda one: bool(one.sku),
+    "no": lambda one: not one.sku,
+    "renamed": offers.renamed,
+}
 _DELIVERS: Final = {"card": Delivers.CARDS, "topup": Delivers.TOPUP}
 
 _index: tuple[str, Index, dict[str, Any]] | None = None  # of a catalogue's version: a warm process makes it once
@@ -62,7 +68,7 @@ def listed(query: OfferQuery) -> OfferList:
     cursor, found = _place(query.cursor), list[Offer]()
     for _ in range(READS_MAX):
         page = offers.page(query.supplier, cursor, query.limit - len(found))
-        found += [one for one in page.offers if query.mapped is None or bool(one.sku) is (query.mapped == "yes")]
+        found += [one for one in page.offers if _ASKED_FOR[query.mapped](one)]
         cursor = page.cursor
         if not cursor or len(found) >= query.limit:
             break
@@ -168,49 +174,42 @@ def take_list(supplier: str, sent: PriceList, now: datetime) -> ListTaken:
 
 
 def _compared(found: Sequence[Offer], sku: Sku, now: datetime) -> list[ComparedOffer]:
-    heads = accounts.heads(str(one.supplier) for one in found)
-    rows = [_row(one, heads[str(one.supplier)], sku, now) for one in found if str(one.supplier) in heads]
-    comparable = [row for row in rows if row.on_sale and not row.stale]
-    doubtful = prices.doubtful(_landed(comparable), _landed(row for row in comparable if row.admitted))
-    return sorted((_judged(row, (row.supplier, row.product) in doubtful) for row in rows), key=_rank)
+    """As routing would look at them, were one piece wanted now: those that sell in its order, then the others."""
+    market = supply.look(sku, Wanted(1, supply.most_e6(sku)), now, found=found)
+    places = {(one.supplier, one.product): place for place, one in enumerate(market.decision.choices)}
+    why = {(supplier, product): str(left_out) for supplier, product, left_out in market.decision.left_out}
+
+    def rank(one: Candidate) -> tuple[object, ...]:
+        return places.get((one.supplier, one.product), len(places)), one.landed_e6, one.supplier, one.product
+
+    return [
+        _row(
+            one,
+            market.offers[one.supplier, one.product],
+            market.heads[one.supplier],
+            why.get((one.supplier, one.product)),
+        )
+        for one in sorted(market.candidates, key=rank)
+    ]
 
 
-def _judged(row: ComparedOffer, doubtful: bool) -> ComparedOffer:
-    """What is too cheap sells only where the seller himself has put it in order."""
-    sells = row.sells and (not doubtful or row.pinned is not None)
-    return row.model_copy(update={"doubtful": doubtful, "sells": sells})
-
-
-def _landed(rows: Iterable[ComparedOffer]) -> dict[tuple[str, str], int]:
-    return {(row.supplier, row.product): row.landed_e6 for row in rows if row.landed_e6 is not None}
-
-
-def _rank(row: ComparedOffer) -> tuple[object, ...]:
-    """As routing asks them, as far as the price decides."""
-    pinned = (row.pinned is None, row.pinned or 0)
-    return not row.sells, *pinned, row.landed_e6 is None, row.landed_e6 or 0, row.supplier, row.product
-
-
-def _row(one: Offer, head: Head, sku: Sku, now: datetime) -> ComparedOffer:
-    admitted = head.may_supply(sku.brand, clock.shanghai_day(now).isoformat())
-    synced_at = clock.parse(str(head.synced_at)) if head.synced_at else None
-    stale = prices.stale(str(head.kind), synced_at, now)
-    known = one.currency == head.currency
+def _row(one: Candidate, offer: Offer, head: Head, why: str | None) -> ComparedOffer:
     return ComparedOffer(
-        **_shown(one),
+        **_shown(offer),
         supplier_name=str(head.name),
         standing=str(head.standing),
-        tier=supply.tier_in(sku, head),
+        tier=one.tier,
         stopped=str(head.stopped) if head.stopped else None,
         paused=bool(head.paused_by),
-        admitted=admitted,
+        admitted=one.admitted,
         synced_at=str(head.synced_at) if head.synced_at else None,
-        stale=stale,
-        landed_e6=prices.landed_e6(int(one.cost_e6), int(head.rate_e6)) if known else None,
-        history=[PriceChange(at=at, cost_e6=cost_e6) for at, cost_e6 in one.history or []],
-        doubtful=False,
-        pinned=None if one.pin is None else int(one.pin),
-        sells=admitted and not stale and known and bool(one.on_sale) and one.stock != 0,
+        stale=not one.fresh,
+        landed_e6=one.landed_e6,
+        history=[PriceChange(at=at, cost_e6=cost_e6) for at, cost_e6 in offer.history or []],
+        doubtful=one.doubtful,
+        pinned=one.pin,
+        why=why,
+        sells=why is None,
     )
 
 
@@ -232,6 +231,8 @@ def _shown(one: Offer) -> dict[str, Any]:
         "changed_at": str(one.changed_at),
         "sku": str(one.sku) if one.sku else None,
         "fills": dict(one.fills or {}),
+        "mapped_title": str(one.mapped_title) if one.mapped_title else None,
+        "renamed": offers.renamed(one),
         "mapped_by": str(one.mapped_by) if one.mapped_by else None,
         "mapped_at": str(one.mapped_at) if one.mapped_at else None,
     }

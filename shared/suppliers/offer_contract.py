@@ -16,10 +16,10 @@ Limit = Annotated[int, Field(ge=1, le=100)]
 
 
 class OfferQuery(Shape):
-    """`mapped`: only those that are a SKU of ours, or only those that are none yet."""
+    """`mapped`: only those that are a SKU of ours, those that are none yet, or those called otherwise since."""
 
     supplier: SupplierCode
-    mapped: Literal["yes", "no"] | None = None
+    mapped: Literal["yes", "no", "renamed"] | None = None
     cursor: Annotated[str, Field(min_length=1, max_length=1400)] | None = None
     limit: Limit = 50
 
@@ -77,7 +77,10 @@ class SuggestionView(Shape):
 
 
 class OfferView(Shape):
-    """`cost_e6`: of one piece, in millionths of a unit of `currency`. `stock`: -1 where it does not end."""
+    """`cost_e6`: of one piece, in millionths of a unit of `currency`. `stock`: -1 where it does not end.
+
+    `mapped_title`: what it was called when a person said which SKU it is; `renamed`: it is called otherwise now.
+    """
 
     supplier: str
     product: str
@@ -93,6 +96,8 @@ class OfferView(Shape):
     changed_at: str
     sku: str | None
     fills: dict[str, str]
+    mapped_title: str | None
+    renamed: bool
     mapped_by: str | None
     mapped_at: str | None
 
@@ -112,10 +117,10 @@ class PriceChange(Shape):
 
 
 class ComparedOffer(OfferView):
-    """`landed_e6`: of one piece, in millionths of a yuan; null where his prices are not in his account's currency.
+    """`landed_e6`: of one piece, in millionths of a yuan. `admitted`: new purchases of this brand may go to him.
 
-    `admitted`: new purchases of this brand may go to him. `doubtful`: much too cheap beside the others; it is bought
-    only where it is pinned. `sells`: nothing that is known here keeps it from being bought.
+    `doubtful`: much too cheap beside the others; it is bought only where it is pinned. `why`: what keeps it from being
+    bought, were one piece wanted now; null where it `sells`.
     """
 
     supplier_name: str
@@ -126,10 +131,11 @@ class ComparedOffer(OfferView):
     admitted: bool
     synced_at: str | None
     stale: bool
-    landed_e6: int | None
+    landed_e6: int
     history: list[PriceChange]
     doubtful: bool
     pinned: int | None
+    why: str | None
     sells: bool
 
 

@@ -25,9 +25,10 @@ from shared.kernel.records import Lost
 from shared.staff import records as staff
 from shared.steps import supplier_sync
 from shared.steps.supplier_sync import Unfinished
-from shared.suppliers import accounts, balances, listing, offers, registry, snapshots, supplier_keys
+from shared.suppliers import accounts, balances, listing, offers, pulses, registry, snapshots, supplier_keys
 from shared.suppliers.accounts import Head, Standing
 from shared.suppliers.admission import same
+from shared.suppliers.breaker import IN_A_ROW
 from shared.suppliers.errors import ListTooLong, SupplierRefused, SupplierSilent
 from shared.suppliers.listing import UNSURE
 from shared.suppliers.offers import HISTORY_MAX, Offer
@@ -177,7 +178,7 @@ def test_only_what_changed_is_written_and_only_a_price_is_read_for_its_history(a
 def test_a_sync_leaves_alone_what_a_person_has_said_of_an_offer(acme: Acme) -> None:
     acme.sync()
     product = acme.id_of("Q币")
-    assert offers.confirm("acme", product, "G022", {"qq": "qq"}, "ann", clock.now())
+    assert offers.confirm(acme.stored()["Q币"], "G022", {"qq": "qq"}, "ann", clock.now())
     acme.change(Q_COINS, cost_e6=9_000_000, name="Q币 10个 特价")
     acme.sync()
 
@@ -221,7 +222,7 @@ def test_a_listing_that_is_lost_loses_no_history_and_no_mapping(acme: Acme) -> N
     acme.sync()
     acme.change(STEAM, stock=9)
     acme.sync()
-    offers.confirm("acme", acme.id_of("Steam"), "G019", {}, "ann", clock.now())
+    offers.confirm(acme.stored()["Steam"], "G019", {}, "ann", clock.now())
     boto3.client("s3").delete_object(Bucket="kaquan-test-files", Key="offers/acme/latest.json.gz")
     acme.change(STEAM, cost_e6=46_000_000)
     assert acme.sync().new == 3
@@ -292,6 +293,52 @@ def test_the_schedule_reads_those_whom_we_buy_from_and_nobody_is_in_the_way_of_t
 
     synced = {str(head.code) for head in accounts.every() if head.synced_at}
     assert synced == {"acme", "beta"}
+
+
+def test_who_has_just_had_his_turn_in_vain_does_not_come_before_the_others(acme: Acme, tmp_path: Path) -> None:
+    """Three who take all the time of a run and give no list would be the first three of the next one, and of all."""
+    now = clock.now()
+    hour, eleven, ten = (clock.iso(now - timedelta(minutes=minutes)) for minutes in (60, 11, 10))
+    with opened(tmp_path, "down") as down:
+        set_up("down", down, synced_at=hour, tried_at=ten)
+        set_up("acme", acme.wire, synced_at=ten, tried_at=eleven)
+        Dujiao.go_down(down.url, 60)
+        supplier_sync.work(now)
+    assert ten < acme.head.tried_at < accounts.head_of("down").tried_at
+
+
+@pytest.mark.parametrize(
+    ("minutes", "told"), [(34, []), (36, ["supplier_not_synced.acme"]), (None, ["supplier_not_synced.acme"])]
+)
+def test_a_person_is_called_before_the_offers_of_one_who_gives_no_list_are_too_old(
+    acme: Acme, minutes: int | None, told: list[str]
+) -> None:
+    now = clock.now()
+    set_up("acme", acme.wire, synced_at=clock.iso(now - timedelta(minutes=minutes)) if minutes else None)
+    Dujiao.go_down(acme.url, 60)
+    supplier_sync.work(now)
+    assert tasks() == told
+
+    Dujiao.go_down(acme.url, 0)
+    supplier_sync.work(clock.now())
+    assert tasks() == []
+
+
+def test_a_person_is_called_when_a_price_list_is_a_week_old(shop: Shop, acme: Acme) -> None:
+    set_up("paper", synced_at=clock.iso(clock.now() - timedelta(days=7)))
+    set_up("never")
+    supplier_sync.work(clock.now())
+    assert tasks() == ["supplier_not_synced.paper"]
+    send_list(shop, (ROOT / "tests/data/supplier_a_pricelist.csv").read_bytes())
+    assert tasks() == []
+
+
+def test_nothing_is_read_from_who_answers_in_another_currency_than_his_account(acme: Acme) -> None:
+    """His prices are in it, too: twenty dollars are not twenty yuan."""
+    set_up("acme", acme.wire, currency="USD", rate_e6=7_000_000)
+    supplier_sync.work(clock.now())
+    assert (acme.head.stopped, acme.head.balance_minor, acme.head.synced_at) == ("other_currency", None, None)
+    assert (acme.stored(), tasks()) == ({}, ["supplier_stopped.acme"])
 
 
 def test_a_defect_of_ours_is_raised_when_the_others_have_had_their_turn(acme: Acme) -> None:
@@ -388,8 +435,8 @@ def test_who_was_left_behind_writes_no_more_however_late_he_is(acme: Acme) -> No
     assert acme.stored()["Steam"].cost_e6 == 46_000_000
 
 
-@pytest.mark.parametrize("before", ["PutObject", "UpdateItem offers"])
-def test_of_two_runs_at_once_the_one_that_began_to_write_last_wins(acme: Acme, before: str) -> None:
+@pytest.mark.parametrize("before", ["GetObject", "PutObject", "UpdateItem offers"])
+def test_of_two_runs_at_once_the_one_that_read_the_list_last_wins(acme: Acme, before: str) -> None:
     """A run has read an older list; another one comes and ends before it writes its listing, or its offers."""
     acme.sync()
     acme.change(STEAM, cost_e6=46_000_000)
@@ -558,6 +605,38 @@ def test_a_person_maps_an_offer_once_and_it_is_listed_under_its_sku(shop: Shop, 
     assert map_to(shop, product, "G020").status == 200
 
 
+@pytest.mark.parametrize(
+    ("title", "renamed"), [("Steam 钱包充值卡 100元", True), ("【秒发】STEAM钱包充值卡50元 现货", False)]
+)
+def test_what_becomes_another_thing_is_not_bought_until_a_person_has_said_again_what_it_is(
+    shop: Shop, acme: Acme, title: str, renamed: bool
+) -> None:
+    acme.sync()
+    product = acme.id_of("Steam")
+    map_to(shop, product, "G019")
+    acme.change(STEAM, name=title, cost_e6=1_000_000)
+    acme.sync()
+
+    (offer,) = comparison(shop, "G019")
+    assert (offer["title"], offer["mapped_title"]) == (title, STEAM.name)
+    assert (offer["why"], tasks()) == (("renamed", ["offers_renamed.acme"]) if renamed else (None, []))
+    assert [one["product"] for one in shown(shop, mapped="renamed")] == ([product] if renamed else [])
+    assert map_to(shop, product, "G020").body["code"] == "mapped_otherwise"
+    assert map_to(shop, product, "G019").body["mapped_title"] == title
+    assert [one["why"] for one in comparison(shop, "G019")] == [None]
+
+
+def test_a_number_that_is_given_to_another_product_sells_nothing_under_the_old_mapping(shop: Shop, acme: Acme) -> None:
+    """Some count their rows: with one more at the top each number is another product's."""
+    set_up("paper")
+    send_list(shop, "编号,名称,进价\n1,Steam 50元,45\n".encode())
+    map_to(shop, "1", "G019", supplier="paper")
+    send_list(shop, "编号,名称,进价\n2,Steam 50元,45\n".encode())
+    send_list(shop, "编号,名称,进价\n1,爱奇艺 月卡,15\n2,Steam 50元,45\n".encode())
+    assert [(one["product"], one["why"]) for one in comparison(shop, "G019")] == [("1", "renamed")]
+    assert tasks() == ["offers_renamed.paper"]
+
+
 def test_what_cannot_be_the_same_is_not_mapped(shop: Shop, acme: Acme) -> None:
     acme.sync()
     steam, coins = acme.id_of("Steam"), acme.id_of("Q币")
@@ -622,7 +701,7 @@ def test_a_long_list_is_shown_page_by_page_whatever_products_are_called(shop: Sh
         assert refused(answer)[0][0] == "cursor"
 
 
-def test_the_offers_of_a_sku_are_compared_by_what_they_cost_us(shop: Shop, acme: Acme) -> None:
+def test_the_offers_of_a_sku_are_compared_as_routing_would_ask_them(shop: Shop, acme: Acme) -> None:
     now = clock.now()
     fresh, old = clock.iso(now - timedelta(minutes=44)), clock.iso(now - timedelta(minutes=46))
     set_up("dollar", currency="USD", rate_e6=7_000_000, kind="reloadly", synced_at=fresh)
@@ -640,23 +719,51 @@ def test_the_offers_of_a_sku_are_compared_by_what_they_cost_us(shop: Shop, acme:
     store("paper", "f", 45_300_000)
     store("fair", "g", 1_000_000, on_sale=False)
     store("fair", "h", 2_000_000, stock=0)
-    store("fair", "i", 3_000_000, currency="USD")
     store("chain", "j", 45_000_000)
+    set_up("unfit", kind="fulu", synced_at=fresh, tier="D")
+    set_up("broke", kind="fulu", synced_at=fresh, balance_minor=4_000)
+    set_up("shut", kind="fulu", synced_at=fresh)
+    store("unfit", "k", 45_000_000)
+    store("fair", "l", 51_000_000)
+    store("broke", "m", 45_000_000)
+    store("shut", "n", 45_000_000)
+    store("fair", "o", 45_000_000, **TOP_UP)
+    for _ in range(IN_A_ROW):
+        pulses.tell("shut", "G019", False, 0, now)
 
     rows = comparison(shop, "G019")
     assert [(one["product"], one["landed_e6"]) for one in rows if one["sells"]] == [
-        *(("f", 45_300_000), ("c", 45_400_000), ("a", 45_500_000)),
+        *(("c", 45_400_000), ("f", 45_300_000), ("a", 45_500_000)),  # who delivers more often, and is as cheap
     ]
     by_product = {one["product"]: one for one in rows}
-    assert [product for product, one in sorted(by_product.items()) if one["doubtful"]] == ["b", "h"]
+    assert [product for product, one in sorted(by_product.items()) if one["doubtful"]] == ["b", "e", "h"]
     assert [product for product, one in sorted(by_product.items()) if one["stale"]] == ["d"]
     assert [product for product, one in sorted(by_product.items()) if not one["admitted"]] == ["e", "j"]
-    assert by_product["i"]["landed_e6"] is None
+    assert {product: one["why"] for product, one in by_product.items() if one["why"]} == {
+        "b": "doubtful",
+        "d": "stale",
+        "e": "not_admitted",
+        "g": "off_shelf",
+        "h": "doubtful",
+        "j": "not_admitted",
+        "k": "tier",
+        "l": "too_dear",
+        "m": "no_balance",
+        "n": "shut",
+        "o": "fields",
+    }
     assert by_product["c"]["history"] == [{"at": "2026-11-01T00:00:00.000Z", "cost_e6": 45_400_000}]
     assert (by_product["c"]["tier"], by_product["e"]["standing"]) == ("A", "suspended")
 
     order(shop, ("cheap", "b"))  # the seller himself answers for it
-    assert [one["product"] for one in comparison(shop, "G019") if one["sells"]] == ["b", "f", "c", "a"]
+    assert [one["product"] for one in comparison(shop, "G019") if one["sells"]] == ["b", "c", "f", "a"]
+
+
+TOP_UP: dict[str, Any] = {
+    "delivers": "topup",
+    "fields": [{"name": "qq", "label": "QQ", "options": []}],
+    "fills": {"qq": "qq"},
+}
 
 
 def order(shop: Shop, *keys: tuple[str, str]) -> Answer:

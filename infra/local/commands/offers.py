@@ -10,9 +10,24 @@ from infra.local import client
 from infra.local.client import CNY, Shop
 from infra.local.commands import terminal
 from infra.local.commands.terminal import Command, part, price, table
+from shared.suppliers.routing import LeftOut
 
 SUPPLIER = "our name for him, such as acme"
 PRODUCT = "his own number of it, as `supplier-offers` shows it"
+WHY = {
+    LeftOut.NOT_ADMITTED: "he is not let in for this brand",
+    LeftOut.TIER: "he is trusted too little (`scores {supplier}`)",
+    LeftOut.OFF_SHELF: "he does not sell it now",
+    LeftOut.STALE: "not heard of him for too long",
+    LeftOut.RENAMED: "it was {mapped_title} when it was mapped: `map-offer` again, or `unmap-offer`",
+    LeftOut.FIELDS: "what it asks for is not what our SKU asks for: `map-offer` anew",
+    LeftOut.DOUBTFUL: "much too cheap (过低可疑): `offers-first` vouches for it",
+    LeftOut.NO_STOCK: "he has none left",
+    LeftOut.QUANTITY: "he does not sell a single one",
+    LeftOut.TOO_DEAR: "it costs more than it may",
+    LeftOut.NO_BALANCE: "our balance with him is too low",
+    LeftOut.SHUT: "it has failed too often; it is tried again by itself",
+}
 SUGGESTED = 3  # SKUs beside an offer that is none yet
 
 
@@ -27,7 +42,9 @@ def add(command: Command) -> None:
     )
     _of_one(command("sync-supplier", _sync, "read what a supplier sells now, without waiting for the ten minutes"))
     listed = _of_one(command("supplier-offers", _listed, "list what a supplier sells, and which SKU of ours it may be"))
-    listed.add_argument("--unmapped", action="store_true", help="only what is no SKU of ours yet")
+    only = listed.add_mutually_exclusive_group()
+    only.add_argument("--unmapped", action="store_true", help="only what is no SKU of ours yet")
+    only.add_argument("--renamed", action="store_true", help="only what is called otherwise since it was mapped")
     mapped = _of_one(command("map-offer", _map, "say which SKU of ours an offer is: from then on it may be bought"))
     mapped.add_argument("product", help=PRODUCT)
     mapped.add_argument("sku")
@@ -70,10 +87,10 @@ def _row(one: Mapping[str, Any]) -> tuple[object, ...]:
         one["pinned"],
         one["supplier"],
         f"{one['product']} {one['title']}",
-        "" if one["landed_e6"] is None else price(one["landed_e6"]),
+        price(one["landed_e6"]),
         _stock(one),
         one["tier"],
-        "yes" if one["sells"] else f"no: {_why_not(one)}",
+        _sells(one),
     )
 
 
@@ -81,19 +98,14 @@ def _stock(one: Mapping[str, Any]) -> object:
     return "no end" if one["stock"] == -1 else one["stock"]
 
 
-def _why_not(one: Mapping[str, Any]) -> str:
-    """The reasons that can be seen in a comparison; the one to be mended first comes first."""
-    reasons = (
-        (one["stopped"], "he is stopped"),
-        (one["paused"], "he is paused"),
-        (not one["admitted"], "he is not let in for this brand"),
-        (one["stale"], "not heard of him for too long"),
-        (not one["on_sale"], "he does not sell it now"),
-        (one["stock"] == 0, "he has none left"),
-        (one["landed_e6"] is None, "its price is in another currency than his account"),
-        (one["doubtful"], "much too cheap (过低可疑): `offers-first` vouches for it"),
-    )
-    return ", ".join(said for holds, said in reasons if holds) or "its fields are not ours"
+def _sells(one: Mapping[str, Any]) -> str:
+    if one["sells"]:
+        return "yes, though much too cheap (过低可疑)" if one["doubtful"] else "yes"
+    if one["why"] == LeftOut.NOT_ADMITTED and one["stopped"]:
+        return "no: he is stopped"
+    if one["why"] == LeftOut.NOT_ADMITTED and one["paused"]:
+        return "no: he is paused"
+    return f"no: {WHY[one['why']].format_map(one)}"
 
 
 def _first(shop: Shop, wanted: Namespace) -> None:
@@ -124,7 +136,7 @@ def _price_list(shop: Shop, wanted: Namespace) -> None:
 
 
 def _listed(shop: Shop, wanted: Namespace) -> None:
-    more = {"mapped": "no"} if wanted.unmapped else {}
+    more = {"mapped": "no"} if wanted.unmapped else {"mapped": "renamed"} if wanted.renamed else {}
     found = terminal.pages(shop, "/console/offers", "offers", supplier=wanted.supplier, **more)
     rows = [(one["product"], one["title"], one["delivers"], _cost(one), _stock(one), _is(one)) for one in found]
     if rows:
@@ -140,7 +152,7 @@ def _cost(one: Mapping[str, Any]) -> str:
 
 def _is(one: Mapping[str, Any]) -> str:
     if one["sku"]:
-        return str(one["sku"])
+        return f"{one['sku']}? it was {one['mapped_title']}" if one["renamed"] else str(one["sku"])
     likely = [f"{may['sku']} ({may['score_e6'] // 10_000} %)" for may in one["suggestions"][:SUGGESTED]]
     return "perhaps " + ", ".join(likely) if likely else ""
 
@@ -149,7 +161,7 @@ def _map(shop: Shop, wanted: Namespace) -> None:
     path = f"/console/offers/{part(wanted.supplier)}"
     fills = dict(wanted.fill) or _suggested(shop, wanted)
     one = shop.call("POST", f"{path}/map", {"product": wanted.product, "sku": wanted.sku, "fills": fills})
-    print(f"  {one['supplier']}:{one['product']} is {one['sku']}: it may be bought for it from now on")
+    print(f"  {one['supplier']}:{one['product']} {one['title']} is {one['sku']}: it may be bought for it from now on")
 
 
 def _suggested(shop: Shop, wanted: Namespace) -> dict[str, str]:
