@@ -92,6 +92,7 @@ class Head(records.Record):
     refund = UnicodeAttribute(null=True)
     refund_id = UnicodeAttribute(null=True)
     refunded = JSONAttribute(null=True)  # line number → minor units given back of it while the order stood
+    buying_at = UnicodeAttribute(null=True)  # since when suppliers are asked
     delivered_at = UnicodeAttribute(null=True)
     notice = UnicodeAttribute(null=True)  # what the buyer is told about it
     by_due = Due()

@@ -158,7 +158,7 @@ def _delivered(
         order.head,
         lines=[LineState.BUYING if buy else LineState.DELIVERED for buy in bought],
         due_at=now + STEP_WITHIN if any(bought) else None,
-        also={} if any(bought) else {"delivered_at": clock.iso(now)},
+        also={"buying_at" if any(bought) else "delivered_at": clock.iso(now)},
     )
     if all(bought):
         return

@@ -41,8 +41,8 @@ AT_ONCE = 300  # overdue things in one run: a minute's run stays within its time
 CLOSED_LONG_AGO = timedelta(days=1)  # some providers can close nothing: what still comes there comes as late money
 SIDE_BY_SIDE = 8  # questions to providers: each takes a few tenths of a second of waiting
 ENDED = CLOSED | NO_DEADLINE  # nothing is to be paid any more; the latter are overdue only with several attempts
-BUYING_AGAIN = timedelta(minutes=10)
-BUYING_TRIES = 12  # two hours of buying, then a person looks at the order, too
+BUYING_AGAIN = timedelta(minutes=5)
+BUYING_TRIES = 24  # two hours of buying, then a person looks at the order, too
 LATE = timedelta(minutes=5)  # overdue by more than this means that this very step does not keep up
 
 

@@ -52,20 +52,29 @@ class Split(NamedTuple):
     extra: int
 
 
-def take_in(attempt: Attempt, answer: Answer, shards: int, cost_e6: int, now: datetime) -> AttemptState:
+def pieces_of(attempt: Attempt, answer: Answer) -> int:
+    """How many an answer delivers: of cards those that it shows, whatever else it says."""
+    return len(answer.goods) if attempt.delivers == Delivers.CARDS else answer.delivered
+
+
+def take_in(
+    attempt: Attempt, answer: Answer, shards: int, cost_e6: int, now: datetime, by: str | None = None
+) -> AttemptState:
     """Take in what came of an attempt; a code that somebody had before is not taken. Raises Lost if somebody else did.
 
-    shards: of the SKU's shelf. cost_e6: of all of it, in millionths of a yuan. Returns the state of the attempt then.
+    It is the order's as far as that still waits for it, also where the attempt had been given up; the rest is stock.
+    shards: of the SKU's shelf. cost_e6: of all of it, in millionths of a yuan. by: the person who says so, if one does.
+    Returns the state of the attempt then.
     """
     cards = attempt.delivers == Delivers.CARDS
-    pieces = len(answer.goods) if cards else answer.delivered
+    pieces = pieces_of(attempt, answer)
     costs = posting.split(cost_e6, [1] * pieces) if pieces else []
     known: frozenset[int] = frozenset()
     for _ in range(ATTEMPTS):
         order = orders.order_of(str(attempt.order_id))
         made = _made(attempt, answer.goods, costs, known, shards, now) if cards else {}
         try:
-            return _store(attempt, answer, order, made, costs, now)
+            return _store(attempt, answer, order, made, costs, now, by)
         except Lost as lost:
             if "attempt" in lost.failed and "attempt" in lost.refused:
                 raise
@@ -82,15 +91,16 @@ def _store(
     made: dict[int, Piece],
     costs: Sequence[int],
     now: datetime,
+    by: str | None,
 ) -> AttemptState:
     line = next(one for one in order.lines if one.number == attempt.line)
     cards = attempt.delivers == Delivers.CARDS
     usable = len(made) if cards else len(costs)
     useless = [costs[n] for n in range(len(costs)) if cards and n not in made]  # somebody had these codes before
     waits = order.status in BUYING_IN and order.head.lines[line.number] == LineState.BUYING
-    on_time = attempt.now_state is not AttemptState.FAILED
-    wanted = int(line.quantity) - int(line.got or 0) if waits and on_time else 0
+    wanted = int(line.quantity) - int(line.got or 0) if waits else 0
     split = Split(min(usable, wanted), max(0, usable - wanted))
+    on_time = attempt.now_state is not AttemptState.FAILED
     state = AttemptState.DELIVERED if split.ordered or (not usable and on_time) else AttemptState.LATE
     sku, supplier = str(line.sku), str(attempt.supplier)
     fine = [costs[n] for n in sorted(made)] if cards else list(costs)
@@ -113,12 +123,16 @@ def _store(
             now,
             None,
             delivered=usable,
+            ordered=split.ordered,
+            settled_by=by,
             duplicates=len(useless),
             cost_e6=sum(costs),
-            upstream_no=answer.upstream_no or attempt.upstream_no,
             proof=answer.proof,
             lot_id=str(next(iter(made.values())).card.lot_id) if made else None,
             said=purchases.told(attempt, "delivered", answer, now),
+            reason=answer.reason if state is AttemptState.DELIVERED else attempt.reason,
+            # Left alone where it is not said: a callback may have brought it meanwhile.
+            **({"upstream_no": answer.upstream_no} if answer.upstream_no else {}),
         )
         for place, n in enumerate(sorted(made)):
             piece = made[n]
@@ -161,13 +175,17 @@ def _trouble(attempt: Attempt, split: Split, useless: Sequence[int]) -> str | No
 
 
 def _move_order(tx: Transaction, order: Order, line: Line, got: int, now: datetime) -> Status:
-    """The line is delivered once all of it is there; else the order only says that it was touched."""
+    """The line is delivered once all of it is there; else the order only says that it was touched.
+
+    Where it was the last one that anybody waited for, the money of those that failed is due at once.
+    """
     states = {number: LineState(state) for number, state in order.head.lines.items()}
     if got >= int(line.quantity):
         states[line.number] = LineState.DELIVERED
     done = all(state is LineState.DELIVERED for state in states.values())
     also = {"delivered_at": clock.iso(now)} if done else {}
-    return orders.move(tx, order.head, lines=list(states.values()), also=also)
+    failed = LineState.FAILED in states.values() and not {LineState.WAITING, LineState.BUYING} & set(states.values())
+    return orders.move(tx, order.head, lines=list(states.values()), due_at=now if failed else None, also=also)
 
 
 def _sold(line: Line, costs: Sequence[int]) -> posting.Line:

@@ -13,12 +13,16 @@ from shared.orders.records import Order
 from shared.orders.status import LineState
 from shared.steps import after_sales
 from shared.steps.purchase_received import BUYING_IN
+from shared.suppliers import purchases
 
 ATTEMPTS = 12  # lost races against the order's other lines
 
 
-def give_up(order_id: str, number: str, now: datetime, why: Notice = Notice.NO_SUPPLY) -> None:
-    """Nobody delivers the line, or what is left of it; `why` is what its buyer is told. Again changes nothing."""
+def give_up(order_id: str, number: str, tried: int, now: datetime, why: Notice = Notice.NO_SUPPLY) -> None:
+    """Nobody delivers the line, or what is left of it; `why` is what its buyer is told. Again changes nothing.
+
+    tried: attempts that were seen; raises Lost where somebody has begun another one.
+    """
     for _ in range(ATTEMPTS):
         order = orders.outline_of(order_id)
         if order.status not in BUYING_IN or order.head.lines[number] != LineState.BUYING:
@@ -27,10 +31,13 @@ def give_up(order_id: str, number: str, now: datetime, why: Notice = Notice.NO_S
         told = Notice.WRONG_ACCOUNT if order.head.notice == Notice.WRONG_ACCOUNT else why
         try:
             # Due at once: whoever dies before the money goes back is followed by `deadlines`.
-            orders.move_alone(order.head, lines=list(states.values()), due_at=now, also={"notice": told})
+            with Transaction() as tx:
+                purchases.insist(tx, order_id, number, tried)
+                orders.move(tx, order.head, lines=list(states.values()), due_at=now, also={"notice": told})
             break
-        except Lost:
-            continue
+        except Lost as lost:
+            if "attempt" in lost.refused:
+                raise
     else:
         raise Busy
     settle(order_id, now)

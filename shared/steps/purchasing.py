@@ -19,11 +19,13 @@ from shared.steps.purchase_work import Again, Wait, Work, fail, is_due
 from shared.steps.relay import PURCHASES
 from shared.suppliers import attempts, purchases
 from shared.suppliers.attempts import AttemptState
+from shared.suppliers.purchases import Attempt
 from shared.suppliers.supplier import Reason
 
 MOVES_MAX = 40  # of one line in one message: twelve attempts of three moves
 HOPS_MAX = 8  # a message that a function sends to its own queue is cut after some sixteen rounds
 DELAY_MAX = timedelta(minutes=15)  # of a message
+ENOUGH = timedelta(seconds=20)  # after that no call is begun: the function may take a minute, a call half of it
 
 
 def work(message: Mapping[str, str], now: datetime) -> None:
@@ -31,6 +33,7 @@ def work(message: Mapping[str, str], now: datetime) -> None:
     order_id, number, hint = message["order_id"], message["line"], message.get("hint", "")
     hops, ticking = int(message.get("hops", "0")), clock.since(now)
     for _ in range(MOVES_MAX):
+        known = purchases.of_line(order_id, number)  # first: what they have brought is in the order then
         order = orders.outline_of(order_id)
         line = next(one for one in order.lines if one.number == number)
         sku = catalog.skus([str(line.sku)]).get(str(line.sku))
@@ -38,10 +41,12 @@ def work(message: Mapping[str, str], now: datetime) -> None:
             logger.error("a SKU that is bought for an order is gone", order_id=order_id, sku=str(line.sku))
             return
         try:
-            wait = _advance(Work(order, line, sku, ticking), hint, ticking())
+            wait = _advance(Work(order, line, sku, ticking), known, hint, ticking())
         except (Again, Lost):
             hint = ""
-            continue
+            if ticking() - now < ENOUGH:
+                continue
+            wait = timedelta(0)
         if wait is not None and wait < DELAY_MAX and hops < HOPS_MAX:
             again = {"order_id": order_id, "line": number, "hops": str(hops + 1)}
             queues.send(PURCHASES, [again], delay=wait)
@@ -49,24 +54,23 @@ def work(message: Mapping[str, str], now: datetime) -> None:
     logger.warning("a line moves without end", order_id=order_id, line=number)
 
 
-def _advance(at: Work, hint: str, now: datetime) -> Wait:
-    known = purchases.of_line(at.order_id, at.line.number)
+def _advance(at: Work, known: list[Attempt], hint: str, now: datetime) -> Wait:
     for late in known:
         if late.now_state is AttemptState.FAILED and late.sent_at and (is_due(late, now) or hint == str(late.attempt)):
             purchase_asking.look_back(at, late, now)
     for done in known:
         if hint == str(done.attempt) and done.now_state in purchase_reversed.CAME:
-            purchase_asking.ask_back(done, now)
+            purchase_asking.ask_back(at, done, now)
     open_ = next((one for one in known if one.now_state in attempts.OPEN), None)
     if open_ is None:
         return purchase_choosing.begin(at, known, now) if at.buying else None
+    if open_.now_state not in attempts.OUT and (not at.buying or int(open_.quantity) > at.missing):
+        fail(at, open_, Reason.NONE, now)  # what was given up has come after all
     hinted = hint == str(open_.attempt) and open_.now_state in {AttemptState.UNKNOWN, AttemptState.ACCEPTED}
     if not (is_due(open_, now) or hinted):
         return None
     if open_.now_state is AttemptState.HELD:
         fail(at, open_, Reason.ABOVE_CEILING, now)
     if open_.now_state is AttemptState.CREATED:
-        if not at.buying:
-            fail(at, open_, Reason.NONE, now)
         return purchase_sending.buy(at, open_, now)
     return purchase_asking.ask(at, open_, now)

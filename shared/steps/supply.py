@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from shared.catalog.sku import Sku
 from shared.kernel import clock
 from shared.kernel.money import MILLION
-from shared.suppliers import accounts, breaker, kinds, offers, prices, pulses, routing
+from shared.suppliers import accounts, attempts, breaker, kinds, offers, prices, pulses, routing
 from shared.suppliers.accounts import Head
 from shared.suppliers.offers import Offer
 from shared.suppliers.pulses import Doing
@@ -27,16 +28,20 @@ class Market:
     """What was found for a SKU, and the decision."""
 
     decision: Decision
+    candidates: Sequence[Candidate]
     offers: Mapping[tuple[str, str], Offer]
     heads: Mapping[str, Head]
 
 
-def look(sku: Sku, wanted: Wanted, now: datetime, *, by_hand: bool = False) -> Market:
+def look(
+    sku: Sku, wanted: Wanted, now: datetime, *, by_hand: bool = False, found: Sequence[Offer] | None = None
+) -> Market:
     """Compare the offers that a person has said to be this SKU.
 
-    by_hand: a person buys, who can take what a supplier sells at least, however many that are.
+    by_hand: a person buys, who can take what a supplier sells at least, however many that are. found: the offers, where
+    they are known better than the index shows them.
     """
-    found = offers.of_sku(sku.sku)
+    found = offers.of_sku(sku.sku) if found is None else found
     heads = accounts.heads(str(offer.supplier) for offer in found)
     doing = pulses.of(sku.sku, heads, now)
     landed = {
@@ -59,7 +64,7 @@ def look(sku: Sku, wanted: Wanted, now: datetime, *, by_hand: bool = False) -> M
     candidates = [replace(one, doubtful=(one.supplier, one.product) in doubtful) for one in candidates]
     if by_hand:
         candidates = [replace(one, at_once=max(one.at_once, one.least)) for one in candidates]
-    return Market(routing.decide(candidates, wanted), {_key(offer): offer for offer in found}, heads)
+    return Market(routing.decide(candidates, wanted), candidates, {_key(offer): offer for offer in found}, heads)
 
 
 def tier_in(sku: Sku, head: Head) -> str:
@@ -78,6 +83,17 @@ def most_e6(sku: Sku) -> int:
     return sku.price_minor * MINOR_E6 * (100 - sku.terms.margin_percent) // 100
 
 
+def fillable(offer: Offer, fields: AbstractSet[str]) -> bool:
+    """Whether he can be told all that he asks by what our buyers fill in; of cards, whether both ask nothing."""
+    fills: Mapping[str, str] = offer.fills or {}
+    # A top-up that is told no account tops up nobody, or somebody.
+    return (
+        (offer.delivers == Delivers.TOPUP) == bool(fields) == bool(fills)
+        and all(wish["name"] in fills for wish in offer.fields or ())
+        and set(fills.values()) <= fields
+    )
+
+
 def _candidate(
     sku: Sku,
     offer: Offer,
@@ -87,9 +103,6 @@ def _candidate(
     whole_e3: int,
     now: datetime,
 ) -> Candidate:
-    fields = {field.name for field in sku.account_fields}
-    fills: Mapping[str, str] = offer.fills or {}
-    topup = offer.delivers == Delivers.TOPUP
     synced_at = clock.parse(str(head.synced_at)) if head.synced_at else None
     known = head.trust_in(sku.category)
     balance = None if head.balance_minor is None else int(head.balance_minor) * MINOR_E6
@@ -100,14 +113,12 @@ def _candidate(
         stock=None if offer.stock is None else int(offer.stock),
         least=int(offer.least),
         most=None if offer.most is None else int(offer.most),
-        at_once=kinds.traits(Traits(), head.terms).quantity_max,
+        at_once=min(kinds.traits(Traits(), head.terms).quantity_max, attempts.PIECES_MAX),
         admitted=head.may_supply(sku.brand, clock.shanghai_day(now).isoformat()),
         fresh=not prices.stale(str(head.kind), synced_at, now),
         on_sale=bool(offer.on_sale),
-        # A top-up that is told no account tops up nobody, or somebody.
-        fillable=topup == bool(fields) == bool(fills)
-        and all(wish["name"] in fills for wish in offer.fields or ())
-        and set(fills.values()) <= fields,
+        renamed=offers.renamed(offer),
+        fillable=fillable(offer, {field.name for field in sku.account_fields}),
         balance_e6=None if balance is None else prices.landed_e6(balance, int(head.rate_e6)),
         gate=breaker.gate(doing.pulse, now) if doing else breaker.Gate.OPEN,
         tier=tier_in(sku, head),

@@ -18,7 +18,7 @@ class AttemptState(StrEnum):
     ACCEPTED = "accepted"
     DELIVERED = "delivered"
     FAILED = "failed"
-    LATE = "late"  # given up, and delivered after that
+    LATE = "late"  # delivered, when its order needed it no more
     REVERSED = "reversed"  # delivered, and taken back by the supplier
 
 
@@ -42,8 +42,8 @@ MOVES: Mapping[AttemptState, frozenset[AttemptState]] = MappingProxyType(
         ),
         AttemptState.ACCEPTED: frozenset({AttemptState.DELIVERED, AttemptState.FAILED, AttemptState.LATE}),
         AttemptState.DELIVERED: frozenset({AttemptState.REVERSED}),
-        # It stays failed where only the money for it turns out to be gone.
-        AttemptState.FAILED: frozenset({AttemptState.LATE, AttemptState.FAILED}),
+        # It may be delivered after all; late only where nobody waits for it any more.
+        AttemptState.FAILED: frozenset({AttemptState.DELIVERED, AttemptState.LATE}),
         AttemptState.LATE: frozenset({AttemptState.REVERSED}),
         AttemptState.REVERSED: frozenset(),
     }
@@ -74,6 +74,12 @@ HELD_FOR = timedelta(hours=4)
 """A price jump waits so long for a person; then the money goes back."""
 
 ATTEMPTS_MAX = 12  # for one line: several suppliers, several parts
+
+PIECES_MAX = 30
+"""Of one attempt: cards with two fingerprints each, while a pepper is exchanged, that fit into one transaction."""
+
+HARMLESS = frozenset({Reason.NONE, Reason.BAD_ACCOUNT, Reason.BAD_QUANTITY, Reason.ABOVE_CEILING})
+"""Failures that say nothing against a supplier."""
 
 
 def ask_after(asks: int, since: datetime, now: datetime) -> timedelta | None:
@@ -111,7 +117,3 @@ def named_by(number: str) -> tuple[str, str, int] | None:
     if len(number) != 30 or not number.isalnum() or not number[26:].isdecimal() or not number.isascii():
         return None
     return f"ord_{number[:26]}", str(int(number[26:28])), int(number[28:])
-
-
-HARMLESS = frozenset({Reason.NONE, Reason.BAD_ACCOUNT, Reason.BAD_QUANTITY, Reason.ABOVE_CEILING})
-"""Failures that say nothing against a supplier."""

@@ -153,6 +153,11 @@ def insert(tx: records.Transaction, attempt: Attempt) -> None:
     tx.insert("attempt", attempt)
 
 
+def insist(tx: records.Transaction, order_id: str, line: str, attempts: int) -> None:
+    """Go on only while a line has so many attempts, and no more; the part that loses is named ``attempt``."""
+    tx.check("attempt", Attempt, (order_id, part_of(line, attempts + 1)), Attempt.order_id.does_not_exist())
+
+
 def attempt_of(order_id: str, line: str, attempt: int) -> Attempt:
     """The attempt as it is now, or NotFound."""
     try:
@@ -205,15 +210,12 @@ def move_alone(attempt: Attempt, state: AttemptState, now: datetime, due_at: dat
     return moved
 
 
-def look_again(attempt: Attempt, due_at: datetime) -> None:
-    """Nothing has come of it: say only when it is looked at next; raises Lost."""
-    condition = (Attempt.version == attempt.version) & (Attempt.state == attempt.state)
-    records.update(
-        Attempt(attempt.order_id, attempt.part),
-        [Attempt.due.set(DUE), Attempt.due_at.set(clock.iso(due_at))],
-        condition,
-        "attempt",
-    )
+def look_again(attempt: Attempt, due_at: datetime | None) -> None:
+    """Nothing has come of it: say only when it is looked at next, or that it never is; raises Lost."""
+    wait = [Attempt.due.set(DUE), Attempt.due_at.set(clock.iso(due_at))] if due_at else []
+    unmoved = (Attempt.version == attempt.version) & (Attempt.state == attempt.state)
+    actions = wait or [Attempt.due.remove(), Attempt.due_at.remove()]
+    records.update(Attempt(attempt.order_id, attempt.part), actions, unmoved, "attempt")
 
 
 def hint(attempt: Attempt, now: datetime, *, ask: bool = True, upstream_no: str = "") -> None:
@@ -227,15 +229,6 @@ def hint(attempt: Attempt, now: datetime, *, ask: bool = True, upstream_no: str 
     Attempt(attempt.order_id, attempt.part).update(
         [Attempt.hinted.set("yes"), Attempt.hinted_at.set(clock.iso(now)), why, *number], Attempt.order_id.exists()
     )
-
-
-def rest(attempt: Attempt, again: datetime | None) -> None:
-    """Of one that was given up: when to look back at it once more, or never; raises Lost."""
-    # What a person has given up is in no queue any more.
-    wait = [Attempt.due.set(DUE), Attempt.due_at.set(clock.iso(again))] if again else []
-    actions = wait or [Attempt.due.remove(), Attempt.due_at.remove()]
-    unmoved = (Attempt.version == attempt.version) & (Attempt.state == attempt.state)
-    records.update(Attempt(attempt.order_id, attempt.part), actions, unmoved, "attempt")
 
 
 def name(supplier: str, upstream_no: str, attempt: Attempt) -> None:
