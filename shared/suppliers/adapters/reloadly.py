@@ -2,8 +2,9 @@
 
 An account serves one line: ``line`` of its terms is ``giftcards`` (as without it) or ``topups``, which come later.
 What we call an order is looked up in the history by its ``customIdentifier``; whether a second order under the same one
-is refused is not documented, so it is thought to buy again. Products of fixed values only, and only those that are paid
-in the account's currency. Webhooks are set up at Reloadly's; they may repeat for a day.
+is refused is not documented, so it is thought to buy again. Cards are not in the answer to an order: they are fetched
+when it is asked after. Products of fixed values only, and only those that are paid in the account's currency. Webhooks
+are set up at Reloadly's; they may repeat for a day.
 
 Terms: ``client_id``; ``line``, ``site``, ``auth_site``, ``audience``, ``sender``. Keys: ``client_secret``, and
 ``webhook_secret`` where webhooks come.
@@ -14,12 +15,12 @@ from __future__ import annotations
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import Any, TypeVar
 
-from shared.kernel.money import Money, minor_from_e6
-from shared.suppliers import ceiling, signing, wire
+from shared.kernel.money import Money
+from shared.suppliers import signing, wire
 from shared.suppliers.adapters import reloadly_reading
 from shared.suppliers.adapters.reloadly_session import Session
 from shared.suppliers.errors import BadCallback, SupplierRefused
@@ -28,7 +29,6 @@ from shared.suppliers.supplier import (
     Account,
     Ack,
     Answer,
-    Delivers,
     Keys,
     News,
     Outcome,
@@ -39,12 +39,10 @@ from shared.suppliers.supplier import (
     Traits,
 )
 
-TRAITS = {
-    "giftcards": Traits(asks_by_ours=True, calls_back=True, ceiling=True),
-    "topups": Traits(asks_by_ours=True, calls_back=True, ceiling=True, quantity_max=1),
-}
+TRAITS = Traits(asks_by_ours=True, calls_back=True)
+LINES = ("giftcards", "topups")
 PAGE = 100
-WINDOW = timedelta(hours=24)
+WINDOW = 24 * 3600  # seconds
 CALLBACK_MAX = 65536
 
 T = TypeVar("T")
@@ -58,10 +56,8 @@ class Reloadly:
     keys: Sequence[Keys] = field(repr=False)
 
     def __post_init__(self) -> None:
-        if not self.account.terms.get("client_id") or self._line not in TRAITS:
-            raise ValueError(f"the terms of supplier {self.code} need client_id, and a line of giftcards or topups")
-        if not self.keys or not self.keys[0].get("client_secret"):
-            raise ValueError(f"supplier {self.code} needs client_secret")
+        if self._session.line not in LINES:
+            raise ValueError(f"line of supplier {self.code} must be one of {LINES}")
 
     @property
     def code(self) -> str:
@@ -69,7 +65,7 @@ class Reloadly:
 
     @property
     def traits(self) -> Traits:
-        return traits(TRAITS[self._line], self.account.terms)
+        return traits(TRAITS, self.account.terms)
 
     def products(self, cursor: str, now: datetime) -> Page:
         page = int(cursor or 1)
@@ -82,30 +78,35 @@ class Reloadly:
 
     def product(self, product: str, now: datetime) -> Product | None:
         number = urllib.parse.quote(product.split("-")[0], safe="")
-        offered = self._told(f"/{self._catalogue}/{number}", now, lambda found: self._listed([found]))
-        return next((one for one in offered or () if one.product == product), None)
+        path = f"/{self._catalogue}/{number}"
+        offered = wire.or_none(lambda: self._told(path, now, lambda found: self._listed([found]))) or ()
+        return next((one for one in offered if one.product == product), None)
 
     def balance(self, now: datetime) -> Money:
         def read(found: Any) -> Money:
-            return Money(minor_from_e6(wire.e6(found["balance"])), wire.text(found["currencyCode"]))
+            return wire.balance(found["balance"], wire.text(found["currencyCode"]))
 
         return self._told("/accounts/balance", now, read)
 
     def place(self, purchase: Purchase, now: datetime) -> Answer:
-        product = ceiling.product_for(self, purchase, now)
-        if isinstance(product, Answer):
-            return product
-        if product.most and purchase.quantity > product.most:
+        if self._topups and purchase.quantity > 1:
             return Answer(Outcome.FAILED, Reason.BAD_QUANTITY)
-        path, order = reloadly_reading.order(purchase, self.account.terms.get("sender", "Kaquan"))
+        try:
+            path, order = reloadly_reading.order(purchase, self.account.terms.get("sender", "Kaquan"))
+        except ValueError:
+            return Answer(Outcome.FAILED, Reason.OFF_SHELF)
 
         def read(found: Any) -> Answer:
-            if product.delivers is Delivers.TOPUP:
+            if self._topups:
                 return Answer(Outcome.ACCEPTED, upstream_no=wire.text(found["transactionId"]))
-            return self._whole(found, purchase.number, now)
+            answer = reloadly_reading.transaction(found, purchase.number, self.account.currency)
+            delivered = answer.outcome is Outcome.DELIVERED
+            return replace(answer, outcome=Outcome.ACCEPTED) if delivered else answer
 
         return wire.placed(
-            lambda: self._session.send("POST", path, now, order), lambda reply: _read(reply, read, asked=False)
+            lambda: self._session.send("POST", path, now, order),
+            lambda reply: _read(reply, read, asked=False),
+            hide=purchase.account.values(),
         )
 
     def ask(self, number: str, upstream_no: str, now: datetime) -> Answer:
@@ -135,11 +136,10 @@ class Reloadly:
         secrets = [secret for held in self.keys if (secret := held.get("webhook_secret"))]
         if len(raw) > CALLBACK_MAX or not secrets:
             raise BadCallback
-        if not signing.is_signed(given.lower(), [signing.reloadly(raw, sent_at, secret) for secret in secrets]):
+        signed = signing.is_signed(given.lower(), [signing.reloadly(raw, sent_at, secret) for secret in secrets])
+        if not signed or not signing.is_fresh(sent_at, now, WINDOW):
             raise BadCallback
         try:
-            if abs(wire.whole(sent_at) - now.timestamp() * 1000) > WINDOW.total_seconds() * 1000:
-                raise BadCallback
             data = wire.json_object(raw)["data"]
             if data.get("customIdentifier"):
                 return News(number=wire.text(data["customIdentifier"]))
@@ -155,16 +155,16 @@ class Reloadly:
         return Session(self.account, self.keys)
 
     @property
-    def _line(self) -> str:
-        return self.account.terms.get("line", "giftcards")
+    def _topups(self) -> bool:
+        return self._session.line == "topups"
 
     @property
     def _catalogue(self) -> str:
-        return "operators" if self._line == "topups" else "products"
+        return "operators" if self._topups else "products"
 
     @property
     def _history(self) -> str:
-        return "/topups/reports/transactions" if self._line == "topups" else "/reports/transactions"
+        return "/topups/reports/transactions" if self._topups else "/reports/transactions"
 
     def _listed(self, content: Any) -> list[Product]:
         return reloadly_reading.listed(content, self.account.currency)
@@ -174,7 +174,7 @@ class Reloadly:
         answer = reloadly_reading.transaction(found, number, self.account.currency)
         if answer.outcome is not Outcome.DELIVERED:
             return answer
-        if self._line == "topups":
+        if self._topups:
             return replace(answer, delivered=1)
         try:
             path = f"/orders/transactions/{urllib.parse.quote(answer.upstream_no, safe='')}/cards"
@@ -182,7 +182,11 @@ class Reloadly:
             goods = reloadly_reading.cards(_json(reply)) if reply.status == 200 else []
         except (wire.NotSent, wire.NoAnswer, *wire.UNREADABLE):
             goods = []
-        return replace(answer, goods=goods, delivered=len(goods), outcome=answer.outcome if goods else Outcome.ACCEPTED)
+        if not goods:
+            return replace(answer, outcome=Outcome.ACCEPTED)
+        if len(goods) > (reloadly_reading.pieces(found) or len(goods)):  # nobody can say which of them are ours
+            return replace(answer, outcome=Outcome.UNKNOWN, reason=Reason.UNREADABLE)
+        return replace(answer, goods=goods, delivered=len(goods))
 
     def _told(self, path: str, now: datetime, read: Callable[[Any], T]) -> T:
         def trusted(reply: wire.Reply) -> T:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from shared.kernel.money import MILLION
-from shared.kernel.vault import Secret
-from shared.suppliers import wire
+from shared.suppliers import card_fields, wire
 from shared.suppliers.supplier import Answer, Delivers, Goods, Outcome, Product, Purchase, Reason, Wish
 
 PHONE = "phone"
@@ -80,15 +78,13 @@ def topups_offered(item: Mapping[str, Any], currency: str) -> list[Product]:
 
 def listed(content: Any, currency: str) -> list[Product]:
     """The products of a page, of whichever line; none of what cannot be read."""
-    found: list[Product] = []
-    for item in content:
-        with contextlib.suppress(*wire.UNREADABLE):
-            found += (cards_offered if "productId" in item else topups_offered)(item, currency)
-    return found
+    return wire.readable(
+        content, lambda item: (cards_offered if "productId" in item else topups_offered)(item, currency)
+    )
 
 
 def order(purchase: Purchase, sender: str) -> tuple[str, dict[str, Any]]:
-    """Where a purchase of one of the products above goes, and what is said there."""
+    """Where a purchase of one of the products above goes, and what is said there; ValueError if it is none of them."""
     number, value, *country = purchase.product.split("-")
     if country:
         phone = {"countryCode": country[0], "number": purchase.account.get(PHONE, "")}
@@ -107,32 +103,35 @@ def transaction(found: Mapping[str, Any], number: str, currency: str) -> Answer:
     """A transaction without its cards; ValueError if it is another's. number: ours."""
     if found.get("customIdentifier", number) != number:
         raise ValueError("of another order")
-    outcome, reason = _STATES.get(found["status"], (Outcome.UNKNOWN, Reason.UNREADABLE))
-    costs = found.get("amount") is not None and found.get("currencyCode") == currency and outcome is not Outcome.FAILED
+    outcome, reason = _STATES.get(str(found.get("status")), (Outcome.UNKNOWN, Reason.UNREADABLE))
+    costs = outcome is not Outcome.FAILED and found.get("currencyCode") == currency
     return Answer(
         outcome,
         reason,
         upstream_no=wire.text(found["transactionId"]),
-        cost_e6=_up_e6(found["amount"]) if costs else None,
+        cost_e6=_cost_e6(found.get("amount")) if costs else None,
         proof=str(found.get("operatorTransactionId") or "")[:64],
     )
 
 
+def pieces(found: Mapping[str, Any]) -> int | None:
+    """How many cards a transaction is of; None where it does not say."""
+    product = found.get("product")
+    told = product.get("quantity") if isinstance(product, dict) else None
+    return told if type(told) is int else None
+
+
 def cards(found: Sequence[Mapping[str, Any]]) -> list[Goods]:
-    goods = []
-    for card in found:
-        number, pin = (str(card.get(name) or "") for name in ("cardNumber", "pinCode"))
-        if not number and not pin:
-            raise ValueError("no card")
-        goods.append(Goods(Secret(pin), number or None) if pin else Goods(Secret(number)))
-    return goods
+    return [card_fields.card(card.get("cardNumber"), card.get("pinCode")) for card in found]
 
 
 def refusal(reply: wire.Reply, *, asked: bool) -> Answer:
     """What a reply of 4xx says of an order that is placed, or asked after."""
-    if reply.status in (401, 403):
+    if reply.status == 401:  # at the door: nobody has looked at what was ordered
         return Answer(Outcome.REFUSED, Reason.NOT_ALLOWED)
-    name = wire.json_object(reply.body).get("errorCode")
+    name = wire.json_object(reply.body).get("errorCode")  # a page is not their word
+    if reply.status == 403:
+        return Answer(Outcome.REFUSED, Reason.NOT_ALLOWED)
     if asked:
         return Answer(Outcome.ABSENT) if name == "TRANSACTION_NOT_FOUND" else Answer(Outcome.UNKNOWN, Reason.OTHER)
     if name in ("DUPLICATE_CUSTOM_IDENTIFIER", "PHONE_RECENTLY_RECHARGED"):  # by an order of ours, it may be this one
@@ -152,6 +151,14 @@ def _exact(value: object) -> Decimal:
     if not 0 <= number < MILLION * MILLION:
         raise ValueError("not an amount")
     return number
+
+
+def _cost_e6(value: object) -> int | None:
+    """What a transaction costs; None where it cannot be read."""
+    try:
+        return _up_e6(value)
+    except wire.UNREADABLE:
+        return None
 
 
 def _up_e6(value: object) -> int:
