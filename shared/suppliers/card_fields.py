@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from datetime import date
 
@@ -10,6 +11,7 @@ from shared.suppliers import wire
 from shared.suppliers.supplier import Goods
 
 CODE_MAX = 1024
+_DAY = re.compile(r"20[0-9]{2}[-/][0-9]{2}[-/][0-9]{2}")  # some write year 1 or 1970 where there is no end
 
 
 def card(number: object, code: object, expires: object = None) -> Goods:
@@ -24,6 +26,8 @@ def card(number: object, code: object, expires: object = None) -> Goods:
 
 
 def _day(told: object) -> date | None:
+    if not _DAY.match(str(told)):
+        return None
     with suppress(ValueError):
         return date.fromisoformat(str(told)[:10].replace("/", "-"))
     return None

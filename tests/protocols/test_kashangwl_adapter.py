@@ -44,7 +44,7 @@ NOW = datetime(2026, 5, 1, 4, tzinfo=UTC)
 STAMP = str(int(NOW.timestamp()))
 KEYS = [{"secret": "secret-2"}, {"secret": "secret-1"}]
 NUMBER = "01jt5z0000000000000000000a0101"
-PURCHASE = Purchase(NUMBER, "1887", 2, 3_012_345, "https://ours.example/c?a=卡", buyer_address="10.9.8.7")
+PURCHASE = Purchase(NUMBER, "1887", 2, 3_012_345, "https://ours.example/c?a=卡")
 CARDS = [
     {"card_no": "vip1", "card_password": "PASS-1", "expired_at": "2022-12-31 00:00:00"},
     {"card_no": "", "card_password": "PASS-2", "expired_at": ""},
@@ -88,6 +88,10 @@ def order(state: int, **other: Any) -> dict[str, Any]:
     """As asking shows it."""
     found = {"id": 556076540184, "product_id": 1887, "product_type": 2, "quantity": 2, "total_price": "6.0000"}
     return {**found, "product_price": "3.0000", "outer_order_id": NUMBER, "state": state, **other}
+
+
+def topped_up(**other: Any) -> dict[str, Any]:
+    return order(200, product_type=1, quantity=50, total_price="30.00", **other)
 
 
 def bought(state: int, **other: Any) -> dict[str, Any]:
@@ -171,21 +175,20 @@ def test_an_order_is_signed_as_it_is_sent() -> None:
     ("code", "message", "outcome", "reason"),
     [
         ("invalid_sign", "", Outcome.REFUSED, Reason.BAD_SIGNATURE),
-        ("sign_error", "", Outcome.REFUSED, Reason.BAD_SIGNATURE),
         ("disabled_customer", "", Outcome.REFUSED, Reason.NOT_ALLOWED),
-        ("ip_not_allowed", "", Outcome.REFUSED, Reason.NOT_ALLOWED),
         ("error", "IP不在白名单", Outcome.REFUSED, Reason.NOT_ALLOWED),
         ("request_frequency", "", Outcome.RETRY, Reason.BUSY),
         ("error", "商品库存不足", Outcome.FAILED, Reason.NO_STOCK),
-        ("stock_not_enough", "", Outcome.FAILED, Reason.NO_STOCK),
-        ("balance_not_enough", "", Outcome.FAILED, Reason.LOW_BALANCE),
+        ("error", "余额不足", Outcome.FAILED, Reason.LOW_BALANCE),
         ("error", "商品价格高于安全进价", Outcome.FAILED, Reason.ABOVE_CEILING),
-        ("product_off_sale", "", Outcome.FAILED, Reason.OFF_SHELF),
-        ("recharge_account_error", "", Outcome.FAILED, Reason.BAD_ACCOUNT),
-        ("quantity_error", "", Outcome.FAILED, Reason.BAD_QUANTITY),
-        ("outer_order_id_exists", "", Outcome.UNKNOWN, Reason.DUPLICATE),
+        ("error", "商品已下架", Outcome.FAILED, Reason.OFF_SHELF),
+        ("invalid_parameters", "购买数量不正确，单次最多购买5件", Outcome.FAILED, Reason.BAD_QUANTITY),
+        ("error", "充值账号不正确", Outcome.UNKNOWN, Reason.OTHER),  # whose, of an order for cards
         ("error", "外部订单号重复", Outcome.UNKNOWN, Reason.DUPLICATE),
-        ("server_error", "商品库存不足", Outcome.UNKNOWN, Reason.SILENT),
+        ("error", "没有权限查询订单", Outcome.UNKNOWN, Reason.OTHER),
+        ("error", "订单查询接口不存在", Outcome.UNKNOWN, Reason.OTHER),
+        ("error", "订单所属商户不存在", Outcome.REFUSED, Reason.NOT_ALLOWED),
+        ("server_error", "订单不存在", Outcome.UNKNOWN, Reason.SILENT),
         ("error", "系统错误", Outcome.UNKNOWN, Reason.OTHER),
         ("brand_new", "", Outcome.UNKNOWN, Reason.OTHER),
     ],
@@ -199,6 +202,14 @@ def test_each_refusal_says_whether_anything_may_be_bought(
 
     # Of an order that is there, only its own state says that nothing came of it.
     assert asked(refusal).outcome is (Outcome.REFUSED if outcome is Outcome.REFUSED else Outcome.UNKNOWN)
+
+
+def test_of_a_top_up_the_account_may_be_wrong_and_what_was_typed_means_nothing() -> None:
+    top_up = replace(PURCHASE, account={"recharge_account": "签名错误"})
+    for words in ("充值账号不正确", "充值账号 签名错误 不存在"):
+        answer = placed(said({"code": "error", "message": words}), top_up)
+        assert (answer.outcome, answer.reason) == (Outcome.FAILED, Reason.BAD_ACCOUNT)
+        assert "签名错误" not in answer.said
 
 
 def test_a_product_that_can_be_none_of_his_is_not_asked_for() -> None:
@@ -286,6 +297,19 @@ def test_by_our_number_it_is_asked_only_where_he_is_known_to_understand() -> Non
         (order(500, outer_order_id="another"), Outcome.UNKNOWN, Reason.UNREADABLE, 0),
         (order(500, id="1"), Outcome.UNKNOWN, Reason.UNREADABLE, 0),
         (order(200, cards=[{}]), Outcome.UNKNOWN, Reason.UNREADABLE, 0),
+        (
+            order(200, total_price="免费", cards=[{**CARDS[0], "expired_at": "永久有效"}]),
+            Outcome.DELIVERED,
+            Reason.NONE,
+            1,
+        ),
+        (order(500, product_type=1, state_info="充值账号不存在"), Outcome.FAILED, Reason.BAD_ACCOUNT, 0),
+        (order(500, state_info="充值账号不存在"), Outcome.FAILED, Reason.OTHER, 0),
+        (topped_up(refunded_amount="0"), Outcome.DELIVERED, Reason.NONE, 50),
+        (topped_up(refunded_amount="6.00"), Outcome.DELIVERED, Reason.REVERSED, 40),
+        (topped_up(refunded_amount="10.00"), Outcome.UNKNOWN, Reason.REVERSED, 0),
+        (topped_up(refunded_amount="30.00"), Outcome.UNKNOWN, Reason.REVERSED, 0),
+        (topped_up(refunded_amount="some"), Outcome.UNKNOWN, Reason.UNREADABLE, 0),
     ],
 )
 def test_each_state_is_told(told: dict[str, Any], outcome: Outcome, reason: Reason, delivered: int) -> None:
@@ -293,9 +317,14 @@ def test_each_state_is_told(told: dict[str, Any], outcome: Outcome, reason: Reas
     assert (answer.outcome, answer.reason, answer.delivered) == (outcome, reason, delivered)
 
 
-@pytest.mark.parametrize("refusal", [{"code": "order_not_found"}, {"code": "error", "message": "订单不存在"}])
-def test_an_order_that_he_does_not_know_is_absent(refusal: dict[str, str]) -> None:
-    assert asked(said(refusal)).outcome is Outcome.ABSENT
+def test_an_order_that_he_does_not_know_is_absent() -> None:
+    assert asked(said({"code": "error", "message": "订单不存在"})).outcome is Outcome.ABSENT
+
+
+@pytest.mark.parametrize("odd", [{"cards": [{}]}, {"tickets": [{"ticket": "x"}]}, {"state": "new"}])
+def test_his_number_is_kept_where_the_rest_cannot_be_read(odd: dict[str, Any]) -> None:
+    answer = placed(ok(bought(200) | odd))
+    assert (answer.outcome, answer.reason, answer.upstream_no) == (Outcome.UNKNOWN, Reason.UNREADABLE, "5560")
 
 
 def test_what_was_given_back_is_no_cost() -> None:
@@ -361,6 +390,8 @@ def test_the_balance_is_read_to_the_last_digit() -> None:
     with canned(ok({"id": 10939, "name": "商家", "balance": "575.6000"})) as site:
         assert at(site.address).balance(NOW) == Money(57_560)
         assert (site.last.path, form(site.last)) == ("/api/customer", {})
+        site.says = lambda _: ok({"balance": "-5.0000"})
+        assert at(site.address).balance(NOW) == Money(-500)
 
 
 # --- callbacks -------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -60,17 +60,16 @@ class Client:
         return dict(self.call("order", order_id=order_id)["data"])
 
 
+def why(answer: Mapping[str, Any]) -> str:
+    """Most refusals have one code, and differ in words."""
+    return str(answer["message"] if answer["code"] == "error" else answer["code"])
+
+
 @pytest.fixture
 def supplier(tmp_path: Path) -> Iterator[Kashangwl]:
     with Kashangwl(tmp_path / "kashangwl.sqlite", retry_after=(0.05, 0.05)) as running:
         Kashangwl.put_products(running.url, [CARD, TOP_UP])
         yield running
-
-
-@pytest.fixture
-def named(supplier: Kashangwl) -> None:
-    """Refusals have codes of their own."""
-    Kashangwl.behave(supplier.url, refusals="named")
 
 
 @pytest.fixture
@@ -127,13 +126,11 @@ def test_an_order_brings_its_cards_at_once_and_again_when_asked_after(supplier: 
     assert before - Kashangwl.balance_e6(supplier.url) == 197_000_000
 
 
-def test_a_top_up_takes_its_account_and_items_under_their_php_names(
-    supplier: Kashangwl, client: Client, named: None
-) -> None:
+def test_a_top_up_takes_its_account_and_items_under_their_php_names(supplier: Kashangwl, client: Client) -> None:
     account = {"recharge_account": "10001", "recharge_template_input_items[QQ]": "10001"}
 
-    assert client.buy(product_id="7")["code"] == "recharge_account_error"
-    assert client.buy(product_id="7", recharge_account="10001")["code"] == "recharge_account_error"
+    assert why(client.buy(product_id="7")) == "充值账号不正确"
+    assert why(client.buy(product_id="7", recharge_account="10001")) == "充值账号不正确"
     made = client.buy(product_id="7", **account)
 
     assert (made["data"]["state"], made["data"]["cards"]) == (200, [])
@@ -152,16 +149,16 @@ def test_a_top_up_takes_its_account_and_items_under_their_php_names(
         ({"timestamp": str(int(time.time()) + 7200)}, "invalid_parameters"),
         ({"sign": "0" * 32}, "invalid_sign"),
         ({"product_id": ""}, "invalid_parameters"),
-        ({"product_id": "99"}, "product_not_found"),
-        ({"quantity": "0"}, "quantity_error"),
-        ({"quantity": "x"}, "quantity_error"),
-        ({"quantity": "101"}, "quantity_error"),
-        ({"quantity": "10"}, "stock_not_enough"),
+        ({"product_id": "99"}, "商品不存在"),
+        ({"quantity": "0"}, "购买数量不正确"),
+        ({"quantity": "x"}, "购买数量不正确"),
+        ({"quantity": "101"}, "购买数量不正确"),
+        ({"quantity": "10"}, "库存不足"),
         ({"notify_url": "ftp://x"}, "invalid_parameters"),
     ],
 )
 def test_an_order_that_cannot_be_is_refused(
-    supplier: Kashangwl, client: Client, fields: dict[str, str], code: str, named: None
+    supplier: Kashangwl, client: Client, fields: dict[str, str], code: str
 ) -> None:
     order = {"product_id": "41847", "quantity": "1", "outer_order_id": number()} | fields
 
@@ -171,7 +168,7 @@ def test_an_order_that_cannot_be_is_refused(
         else client.post("buy", {"customer_id": client.customer_id, "timestamp": str(int(time.time()))} | order)
     )
 
-    assert (told["http"], told["code"]) == (200, code)
+    assert (told["http"], why(told)) == (200, code)
     assert Kashangwl.orders(supplier.url) == []
 
 
@@ -196,27 +193,25 @@ def test_every_field_is_signed_and_none_stands_twice(supplier: Kashangwl, client
     assert client.post("buy", signed)["code"] == "ok"
 
 
-def test_off_sale_and_a_low_balance_are_refused(supplier: Kashangwl, client: Client, named: None) -> None:
+def test_off_sale_and_a_low_balance_are_refused(supplier: Kashangwl, client: Client) -> None:
     Kashangwl.set_balance(supplier.url, 1)
-    assert client.buy()["code"] == "balance_not_enough"
+    assert why(client.buy()) == "余额不足"
     Kashangwl.change_product(supplier.url, "41847", on_sale=False)
-    assert client.buy()["code"] == "product_off_sale"
+    assert why(client.buy()) == "商品已下架"
     assert client.call("elsewhere")["http"] == 404
 
 
 # -- what is not certain -----------------------------------------------------------------------------------------------
 
 
-def test_an_order_is_asked_after_by_our_number_only_where_that_is_played(
-    supplier: Kashangwl, client: Client, named: None
-) -> None:
+def test_an_order_is_asked_after_by_our_number_only_where_that_is_played(supplier: Kashangwl, client: Client) -> None:
     ours = number()
     made = client.buy(ours)
 
-    assert client.call("outer-order", outer_order_id=ours)["code"] == "order_not_found"
+    assert why(client.call("outer-order", outer_order_id=ours)) == "订单不存在"
     Kashangwl.behave(supplier.url, asks_by_ours="yes", order_names="order_id")
     assert client.call("outer-order", outer_order_id=ours)["data"] == made["data"] | {"product_type": 2}
-    assert client.call("outer-order", outer_order_id="absent")["code"] == "order_not_found"
+    assert why(client.call("outer-order", outer_order_id="absent")) == "订单不存在"
 
 
 def test_refusals_may_have_one_code_for_all_and_only_differ_in_words(client: Client) -> None:
@@ -230,13 +225,13 @@ def test_refusals_may_have_one_code_for_all_and_only_differ_in_words(client: Cli
 
 
 def test_the_ceiling_lets_pass_what_costs_as_much_and_stops_what_got_dearer(
-    supplier: Kashangwl, client: Client, named: None
+    supplier: Kashangwl, client: Client
 ) -> None:
     assert client.buy(safe_cost="98.5")["code"] == "ok"
-    assert client.buy(safe_cost="98.49")["code"] == "price_changed"
+    assert why(client.buy(safe_cost="98.49")) == "商品价格高于安全价格"
     assert client.buy(safe_cost="cheap")["code"] == "invalid_parameters"
     Kashangwl.misbehave(supplier.url, "buy", "dearer")
-    assert client.buy(safe_cost="98.50")["code"] == "price_changed"
+    assert why(client.buy(safe_cost="98.50")) == "商品价格高于安全价格"
     assert len(Kashangwl.orders(supplier.url)) == 1
 
 
@@ -251,9 +246,7 @@ def test_an_error_of_the_server_says_nothing_about_what_was_bought(
     assert len(Kashangwl.bought(supplier.url, ours)) == number_bought
 
 
-def test_a_repeated_number_buys_again_unless_another_answer_is_played(
-    supplier: Kashangwl, client: Client, named: None
-) -> None:
+def test_a_repeated_number_buys_again_unless_another_answer_is_played(supplier: Kashangwl, client: Client) -> None:
     ours, other = number(), number()
     assert client.buy(ours)["data"]["order_id"] != client.buy(ours)["data"]["order_id"]
     assert Kashangwl.bought_twice(supplier.url) == [ours]
@@ -261,7 +254,7 @@ def test_a_repeated_number_buys_again_unless_another_answer_is_played(
     Kashangwl.behave(supplier.url, repeat="replays")
     assert client.buy(other)["data"] == client.buy(other)["data"]
     Kashangwl.behave(supplier.url, repeat="refuses")
-    assert client.buy(other)["code"] == "outer_order_id_exists"
+    assert why(client.buy(other)) == "外部订单号已存在"
     assert len(Kashangwl.bought(supplier.url, other)) == 1
 
 
@@ -332,7 +325,7 @@ def test_a_dropped_answer_says_nothing_about_what_was_bought(
     [
         ("before_429", 429, "request_frequency"),
         ("refuse_signature", 200, "invalid_sign"),
-        ("refuse_address", 200, "ip_not_allowed"),
+        ("refuse_address", 200, "IP未授权"),
     ],
 )
 @pytest.mark.parametrize("route", ["balance", "product", "fields", "buy", "order"])
@@ -351,7 +344,7 @@ def test_every_route_can_refuse_what_is_sound(
 
     told = calls[route]()
 
-    assert (told["http"], told["code"]) == (http, code)
+    assert (told["http"], why(told)) == (http, code)
     assert calls[route]()["code"] == "ok"
 
 

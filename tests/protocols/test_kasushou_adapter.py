@@ -145,7 +145,10 @@ def test_an_order_is_signed_as_it_is_sent() -> None:
         ("商品已下架", Outcome.FAILED, Reason.OFF_SHELF),
         ("商品价格高于安全价格", Outcome.FAILED, Reason.ABOVE_CEILING),
         ("余额不足", Outcome.FAILED, Reason.LOW_BALANCE),
-        ("充值账号错误", Outcome.FAILED, Reason.BAD_ACCOUNT),
+        ("充值账号错误", Outcome.UNKNOWN, Reason.OTHER),  # whose, of an order for cards
+        ("没有权限查询订单", Outcome.UNKNOWN, Reason.OTHER),
+        ("订单查询接口不存在", Outcome.UNKNOWN, Reason.OTHER),
+        ("订单所属商户不存在", Outcome.REFUSED, Reason.NOT_ALLOWED),
         ("外部订单号已存在", Outcome.UNKNOWN, Reason.DUPLICATE),
         ("系统繁忙", Outcome.UNKNOWN, Reason.OTHER),
         ("", Outcome.UNKNOWN, Reason.OTHER),
@@ -158,6 +161,14 @@ def test_each_refusal_says_whether_anything_may_be_bought(message: str, outcome:
 
     # Of an order that is there, only its own state says that nothing came of it.
     assert asked(refusal).outcome is (Outcome.REFUSED if outcome is Outcome.REFUSED else Outcome.UNKNOWN)
+
+
+def test_of_a_top_up_the_account_may_be_wrong_and_what_was_typed_means_nothing() -> None:
+    top_up = replace(PURCHASE, account={"uid": "签名错误"})
+    for words in ("充值账号不正确", "充值账号 签名错误 不存在"):
+        answer = placed(said({"code": 400, "msg": words}), top_up)
+        assert (answer.outcome, answer.reason) == (Outcome.FAILED, Reason.BAD_ACCOUNT)
+        assert "签名错误" not in answer.said
 
 
 def test_a_product_that_can_be_none_of_his_is_not_asked_for() -> None:
@@ -216,6 +227,8 @@ def test_the_documented_answers_are_read() -> None:
     with canned(said(told["balance_response"])) as site:
         assert at(site.address).balance(NOW) == Money(888_888)
         assert (site.last.path, site.last.body) == ("/api/v1/user/info", b"{}")
+        site.says = lambda _: said({"code": 200, "data": {"balance": "-5.00"}})
+        assert at(site.address).balance(NOW) == Money(-500)
         assert_signed(site.last)
     with canned(said(told["goods_info"])) as site:
         assert at(site.address).product("1", NOW) == Product(
@@ -249,6 +262,9 @@ def test_the_documented_answers_are_read() -> None:
         (order(4, ordersn="D2"), Outcome.UNKNOWN, Reason.UNREADABLE, 0),
         (order(3, card_list=[{}]), Outcome.UNKNOWN, Reason.UNREADABLE, 0),
         (order(3, card_list=["PASS"]), Outcome.UNKNOWN, Reason.UNREADABLE, 0),
+        (order(5, recharge_info=[{"v": "1"}], recharge_hints="充值账号不存在"), Outcome.FAILED, Reason.BAD_ACCOUNT, 0),
+        (order(5, recharge_hints="充值账号不存在"), Outcome.FAILED, Reason.REVERSED, 0),
+        (order(3, 1, total_price="免费"), Outcome.DELIVERED, Reason.NONE, 1),
         ({"code": 200, "msg": "", "data": []}, Outcome.ABSENT, Reason.NONE, 0),
         ({"code": 200, "msg": "", "data": None}, Outcome.UNKNOWN, Reason.UNREADABLE, 0),
         ({"code": 400, "msg": "订单不存在", "data": []}, Outcome.ABSENT, Reason.NONE, 0),
@@ -257,6 +273,17 @@ def test_the_documented_answers_are_read() -> None:
 def test_each_state_is_told(told: dict[str, Any], outcome: Outcome, reason: Reason, delivered: int) -> None:
     answer = asked(said(told))
     assert (answer.outcome, answer.reason, answer.delivered) == (outcome, reason, delivered)
+
+
+def test_by_our_number_an_order_without_it_is_somebody_s_else() -> None:
+    assert asked(said(order(3, 1, external_orderno="")), "").outcome is Outcome.UNKNOWN
+    assert asked(said(order(3, 1, external_orderno=""))).outcome is Outcome.DELIVERED
+
+
+@pytest.mark.parametrize("odd", [{"card_list": [{}]}, {"card_list": "PASS"}, {"card_list": [{"card_password": []}]}])
+def test_his_number_is_kept_where_the_rest_cannot_be_read(odd: dict[str, Any]) -> None:
+    answer = asked(said(order(3, **odd)), "")
+    assert (answer.outcome, answer.reason, answer.upstream_no) == (Outcome.UNKNOWN, Reason.UNREADABLE, "D1007")
 
 
 def test_two_orders_under_one_number_are_for_a_person() -> None:
@@ -323,7 +350,7 @@ def signed(raw: bytes, stamp: str = STAMP, key: str = "key-1") -> dict[str, str]
 
 def signed_inside(time: str = STAMP[:10], key: str = "key-1", **other: Any) -> bytes:
     """As public clients of the protocol check it."""
-    fields = {"external_orderno": NUMBER, "ordersn": "D1007", "status": 3, "time": time, "url": "a/b卡"}
+    fields = {"external_orderno": NUMBER, "ordersn": "D1007", "price": 9.9, "status": 3, "time": time, "url": "a/b卡"}
     plain = json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     sign = hashlib.sha1((time + plain + key).encode()).hexdigest()
     return json.dumps({**fields, "sign": sign, "card_list": [{"card_no": "x"}], **other}).encode()

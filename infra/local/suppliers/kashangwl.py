@@ -43,8 +43,6 @@ class Kashangwl(Supplier):
     traits_known: ClassVar = COMMON_TRAITS | {
         # Whether an order can be asked after by our number, or is then said not to be there.
         "asks_by_ours": ("no", "yes"),
-        # Whether a refused purchase or question has a code of its own, or only `error` and a sentence.
-        "refusals": ("error", "named"),
         # How a question after an order is answered: with `id` and cards of `no`, or in the words of buying.
         "order_names": ("id", "order_id"),
         # What an order is called that is on its way: waiting, or charging.
@@ -56,20 +54,20 @@ class Kashangwl(Supplier):
         # Where codes without a number stand.
         "codes_in": ("cards", "tickets"),
     }
-    # The codes of business are the stand-in's, where the trait `refusals` lets them be seen.
+    # What is wrong with an order is told in a sentence alone.
     words: ClassVar = {
-        "product": (200, "product_not_found", "商品不存在"),
-        "off_sale": (200, "product_off_sale", "商品已下架"),
-        "stock": (200, "stock_not_enough", "库存不足"),
-        "balance": (200, "balance_not_enough", "余额不足"),
-        "quantity": (200, "quantity_error", "购买数量不正确"),
-        "ceiling": (200, "price_changed", "商品价格高于安全价格"),
-        "account": (200, "recharge_account_error", "充值账号不正确"),
-        "repeated": (200, "outer_order_id_exists", "外部订单号已存在"),
-        "absent": (200, "order_not_found", "订单不存在"),
-        "settled": (200, "order_settled", "订单已完结"),
+        "product": (200, "error", "商品不存在"),
+        "off_sale": (200, "error", "商品已下架"),
+        "stock": (200, "error", "库存不足"),
+        "balance": (200, "error", "余额不足"),
+        "quantity": (200, "error", "购买数量不正确"),
+        "ceiling": (200, "error", "商品价格高于安全价格"),
+        "account": (200, "error", "充值账号不正确"),
+        "repeated": (200, "error", "外部订单号已存在"),
+        "absent": (200, "error", "订单不存在"),
+        "settled": (200, "error", "订单已完结"),
         "signature": (200, "invalid_sign", "签名错误"),
-        "address": (200, "ip_not_allowed", "IP未授权"),
+        "address": (200, "error", "IP未授权"),
     }
     fault_kinds: ClassVar = routes(
         "balance",
@@ -134,12 +132,6 @@ class Kashangwl(Supplier):
     def refusal(self, refused: RefusedError) -> Reply:
         code = "request_frequency" if refused.status == 429 else refused.code
         return json_reply(refused.status, {"code": code, "message": refused.message})
-
-    def no(self, reason: str) -> RefusedError:
-        refused = super().no(reason)
-        if self.traits["refusals"] == "error" and reason in ledger.REASONS:
-            refused.code = "error"
-        return refused
 
     def _checked(self, request: Request) -> Mapping[str, str]:
         if request.headers.get_content_type() != "application/x-www-form-urlencoded":

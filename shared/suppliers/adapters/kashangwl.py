@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from shared.kernel.money import Money, minor_from_e6
+from shared.kernel.money import Money
 from shared.suppliers import kinds, refusal_words, signing, wire
 from shared.suppliers.adapters import kashangwl_reading
 from shared.suppliers.errors import BadCallback, SupplierRefused
@@ -41,25 +41,13 @@ SITE = "https://www.kashangwl.com"
 TRAITS = Traits(calls_back=True, rate=2.0)  # they allow 120 a minute from one address
 WINDOW = 600  # seconds a signed callback stays fresh
 CALLBACK_MAX = 2**18
-_STAMP = re.compile(r"[0-9]{10}")
 _UNSIGNED = re.compile(r"(sign|cards|tickets)(\[.*\])?")
 
+# The others, `error` above all, come with a sentence.
 _REASONS = {
     "invalid_sign": Reason.BAD_SIGNATURE,
-    "sign_error": Reason.BAD_SIGNATURE,
-    "timestamp_error": Reason.BAD_SIGNATURE,
     "disabled_customer": Reason.NOT_ALLOWED,
-    "customer_error": Reason.NOT_ALLOWED,
-    "ip_not_allowed": Reason.NOT_ALLOWED,
     "request_frequency": Reason.BUSY,
-    "too_many_requests": Reason.BUSY,
-    "product_not_found": Reason.OFF_SHELF,
-    "product_off_sale": Reason.OFF_SHELF,
-    "stock_not_enough": Reason.NO_STOCK,
-    "balance_not_enough": Reason.LOW_BALANCE,
-    "quantity_error": Reason.BAD_QUANTITY,
-    "recharge_account_error": Reason.BAD_ACCOUNT,
-    "outer_order_id_exists": Reason.DUPLICATE,
     "server_error": Reason.SILENT,
 }
 
@@ -96,21 +84,19 @@ class Kashangwl:
         if not wire.is_number(product):
             return None
         wanted, currency = {"product_id": product}, self.account.currency
-        try:
-            found = self._told("product", wanted, now, lambda data: list(kashangwl_reading.offers(data, currency)))
-            if not found or found[0].delivers is not Delivers.TOPUP:
-                return next(iter(found), None)
-            return self._told(
+        found = wire.or_none(
+            lambda: self._told("product", wanted, now, lambda data: [*kashangwl_reading.offers(data, currency)])
+        )
+        if not found or found[0].delivers is not Delivers.TOPUP:
+            return next(iter(found or ()), None)
+        return wire.or_none(
+            lambda: self._told(
                 "product/recharge-params", wanted, now, lambda data: kashangwl_reading.filled(found[0], data)
             )
-        except SupplierRefused as refused:
-            if refused.facts["reason"] == Reason.OFF_SHELF:
-                return None
-            raise
+        )
 
     def balance(self, now: datetime) -> Money:
-        balance_e6 = self._told("customer", {}, now, lambda data: wire.e6(data["balance"]))
-        return Money(minor_from_e6(balance_e6), self.account.currency)
+        return self._told("customer", {}, now, lambda data: wire.balance(data["balance"], self.account.currency))
 
     def place(self, purchase: Purchase, now: datetime) -> Answer:
         if not wire.is_number(purchase.product):
@@ -129,9 +115,9 @@ class Kashangwl:
             answer = wire.json_object(reply.body)
             if answer["code"] == "ok":
                 return kashangwl_reading.order(answer["data"], purchase.quantity, topped_up=bool(purchase.account))
-            return _refusal(answer, Outcome.FAILED)
+            return _refusal(answer, Outcome.FAILED, purchase.account.values())
 
-        return wire.placed(lambda: self._call("buy", order, now), read)
+        return wire.placed(lambda: self._call("buy", order, now), read, purchase.account.values())
 
     def ask(self, number: str, upstream_no: str, now: datetime) -> Answer:
         if not upstream_no and not self.traits.asks_by_ours:
@@ -145,11 +131,11 @@ class Kashangwl:
             if answer["code"] == "ok":
                 if (answer["data"].get("outer_order_id") or number) != number:
                     raise ValueError("another order")
-                got = kashangwl_reading.order(answer["data"], wire.whole(answer["data"]["quantity"]))
+                got = kashangwl_reading.order(answer["data"])
                 if upstream_no and got.upstream_no != upstream_no:
                     raise ValueError("another order")
                 return got
-            absent = answer["code"] == "order_not_found" or refusal_words.no_such_order(str(answer.get("message")))
+            absent = answer["code"] not in _REASONS and refusal_words.no_such_order(str(answer.get("message")))
             return Answer(Outcome.ABSENT) if absent else _refusal(answer, Outcome.UNKNOWN)
 
         return wire.asked(lambda: self._call(path, wanted, now), read)
@@ -159,19 +145,13 @@ class Kashangwl:
 
     def parse_callback(self, _headers: Mapping[str, str], raw: bytes, now: datetime) -> News:
         try:
-            if len(raw) > CALLBACK_MAX:
-                raise ValueError
-            pairs = urllib.parse.parse_qsl(
-                raw.decode(), keep_blank_values=True, strict_parsing=True, max_num_fields=1000, errors="strict"
-            )
-            fields = dict(pairs)
+            fields = wire.form(raw, CALLBACK_MAX)
             signed = {name: value for name, value in fields.items() if not _UNSIGNED.fullmatch(name)}
-            if len(fields) != len(pairs) or fields["customer_id"] != self.account.terms["customer_id"]:
-                raise ValueError
-            keys = [keys["secret"] for keys in self.keys if keys.get("secret")]
-            stamp = fields["timestamp"]
-            fresh = _STAMP.fullmatch(stamp) and abs(int(stamp) - now.timestamp()) <= WINDOW
-            if not fresh or not signing.is_signed(fields["sign"], [signing.kashangwl(signed, key) for key in keys]):
+            signatures = [signing.kashangwl(signed, secret) for keys in self.keys if (secret := keys.get("secret"))]
+            is_his = signing.is_fresh(fields["timestamp"], now, WINDOW) and signing.is_signed(
+                fields["sign"], signatures
+            )
+            if fields["customer_id"] != self.account.terms["customer_id"] or not is_his:
                 raise ValueError
             ours = fields.get("outer_order_id", "")
             return News(wire.text(ours) if ours else "", wire.text(fields["order_id"]))
@@ -204,11 +184,7 @@ class Kashangwl:
         return wire.told(self.code, lambda: self._call(path, fields, now), data)
 
 
-def _refusal(answer: Mapping[str, Any], definite: Outcome) -> Answer:
-    """definite: what a refusal is that is said before anything is bought; words that we do not know may come later."""
-    reason = _REASONS.get(answer["code"]) or refusal_words.reason(str(answer.get("message")))
-    if reason in refusal_words.CONFIGURATION:
-        return Answer(Outcome.REFUSED, reason)
-    if reason is Reason.BUSY:  # they have counted the call, and done nothing
-        return Answer(Outcome.RETRY, reason)
-    return Answer(definite if reason in refusal_words.BEFORE_BUYING else Outcome.UNKNOWN, reason)
+def _refusal(answer: Mapping[str, Any], definite: Outcome, account: Iterable[str] = ()) -> Answer:
+    """definite: what a refusal is that is said before anything is bought. account: what the buyer has typed."""
+    reason = _REASONS.get(answer["code"]) or refusal_words.reason(str(answer.get("message")), account)
+    return refusal_words.refused(reason, definite, account)

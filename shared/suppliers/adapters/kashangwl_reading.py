@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from shared.suppliers import card_fields, wire
+from shared.suppliers import card_fields, refusal_words, wire
 from shared.suppliers.supplier import Answer, Delivers, Outcome, Product, Reason, Wish
 
 ACCOUNT = "recharge_account"
 _FIELD = "recharge_template_input_items[{}]"
-_KINDS = {1: Delivers.TOPUP, 2: Delivers.CARDS}  # 3 is pictures, 4 is by hand
+_TOPUP = 1
+_KINDS = {_TOPUP: Delivers.TOPUP, 2: Delivers.CARDS}  # 3 is pictures, 4 is by hand
 _RANGE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 _OPEN, _SUCCESS, _FAILED, _UNKNOWN = (100, 101), 200, 500, 501
 
@@ -54,13 +55,19 @@ def account_fields(account: Mapping[str, str]) -> dict[str, str]:
     return {name if name == ACCOUNT else _FIELD.format(name): value for name, value in account.items()}
 
 
-def order(told: Mapping[str, Any], quantity: int, *, topped_up: bool = False) -> Answer:
-    """topped_up: it is known to be a top-up. What is not in the documented form raises one of `wire.UNREADABLE`."""
+def order(told: Mapping[str, Any], quantity: int = 0, *, topped_up: bool = False) -> Answer:
+    """quantity: what it was for, 0 where he must say so. topped_up: it is known to be a top-up.
+
+    Without his number it raises one of `wire.UNREADABLE`.
+    """
     upstream_no = wire.text(told["order_id"] if "order_id" in told else told["id"])
+    return wire.order_known(upstream_no, lambda: _order(told, upstream_no, quantity, topped_up))
+
+
+def _order(told: Mapping[str, Any], upstream_no: str, quantity: int, topped_up: bool) -> Answer:
     state = wire.whole(told["state"])
-    cost_e6 = None if told.get("total_price") is None else wire.e6(told["total_price"])
-    if cost_e6 is not None:
-        cost_e6 = max(0, cost_e6 - wire.e6(told.get("refunded_amount") or 0))
+    total_e6, back_e6 = wire.cost_e6(told.get("total_price")), wire.cost_e6(told.get("refunded_amount") or 0)
+    cost_e6 = None if total_e6 is None or back_e6 is None else max(0, total_e6 - back_e6)
     if state in _OPEN:
         return Answer(Outcome.ACCEPTED, upstream_no=upstream_no, cost_e6=cost_e6)
     if state == _UNKNOWN:
@@ -75,16 +82,25 @@ def order(told: Mapping[str, Any], quantity: int, *, topped_up: bool = False) ->
     if goods:
         reason = Reason.NONE if state == _SUCCESS else Reason.OTHER
         return Answer(Outcome.DELIVERED, reason, upstream_no, goods, len(goods), cost_e6)
+    topped_up = topped_up or any(told.get(name) for name in ("recharge_account", "recharge_params", "recharge_info"))
+    topped_up = wire.whole(told.get("product_type", _TOPUP if topped_up else 0)) == _TOPUP
     if state == _FAILED:
-        return Answer(Outcome.FAILED, Reason.OTHER, upstream_no)
+        why = refusal_words.reason(f"{told.get('recharge_info')} {told.get('state_info')}")
+        reason = Reason.BAD_ACCOUNT if topped_up and why is Reason.BAD_ACCOUNT else Reason.OTHER
+        return Answer(Outcome.FAILED, reason, upstream_no)
     if told.get("tickets"):
         raise ValueError("pictures")
-    topped_up = topped_up or bool(
-        told.get("recharge_account") or told.get("recharge_params") or told.get("recharge_info")
-    )
-    if wire.whole(told.get("product_type", 1 if topped_up else 2)) != 1:  # the cards are still being fetched
+    if not topped_up:  # the cards are still being fetched
         return Answer(Outcome.ACCEPTED, upstream_no=upstream_no, cost_e6=cost_e6)
-    return Answer(Outcome.DELIVERED, Reason.NONE, upstream_no, (), quantity, cost_e6, proof=upstream_no)
+    pieces, rest = quantity or wire.whole(told["quantity"]), 0
+    if back_e6 != 0:  # a part of it did not come
+        if not total_e6 or back_e6 is None:
+            raise ValueError("nobody can say how much of it is paid")
+        pieces, rest = divmod(pieces * (total_e6 - back_e6), total_e6)
+    if rest or pieces <= 0:
+        return Answer(Outcome.UNKNOWN, Reason.REVERSED, upstream_no, cost_e6=cost_e6)
+    reason = Reason.REVERSED if back_e6 else Reason.NONE
+    return Answer(Outcome.DELIVERED, reason, upstream_no, (), pieces, cost_e6, proof=upstream_no)
 
 
 def _options(told: object) -> tuple[str, ...]:

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from shared.kernel.money import Money, minor_from_e6
+from shared.kernel.money import Money
 from shared.suppliers import kinds, refusal_words, signing, wire
 from shared.suppliers.adapters import kasushou_reading
 from shared.suppliers.errors import BadCallback, SupplierRefused
@@ -46,7 +46,6 @@ PAGE_SIZE = 100
 _DONE = 200
 _UNSIGNED = ("sign", "card_list", "express_list")
 _NUMBER = re.compile(r"[0-9a-z]{30}")
-_STAMP = re.compile(r"[0-9]{10}([0-9]{3})?")
 
 T = TypeVar("T")
 
@@ -82,21 +81,13 @@ class Kasushou:
     def product(self, product: str, now: datetime) -> Product | None:
         if not wire.is_number(product):
             return None
-        try:
-            return self._told(
-                "goods/info",
-                {"id": int(product)},
-                now,
-                lambda data: kasushou_reading.product(data, self.account.currency),
-            )
-        except SupplierRefused as refused:
-            if refused.facts["reason"] == Reason.OFF_SHELF:
-                return None
-            raise
+        wanted, currency = {"id": int(product)}, self.account.currency
+        return wire.or_none(
+            lambda: self._told("goods/info", wanted, now, lambda data: kasushou_reading.product(data, currency))
+        )
 
     def balance(self, now: datetime) -> Money:
-        balance_e6 = self._told("user/info", {}, now, lambda data: wire.e6(data["balance"]))
-        return Money(minor_from_e6(balance_e6), self.account.currency)
+        return self._told("user/info", {}, now, lambda data: wire.balance(data["balance"], self.account.currency))
 
     def place(self, purchase: Purchase, now: datetime) -> Answer:
         if not wire.is_number(purchase.product):
@@ -116,9 +107,9 @@ class Kasushou:
             answer = wire.json_object(reply.body)
             if wire.whole(answer["code"]) == _DONE:
                 return Answer(Outcome.ACCEPTED, upstream_no=wire.text(answer["data"]["ordersn"]))
-            return _refusal(answer, Outcome.FAILED)
+            return _refusal(answer, Outcome.FAILED, purchase.account.values())
 
-        return wire.placed(lambda: self._call("order/buy", order, now), read)
+        return wire.placed(lambda: self._call("order/buy", order, now), read, purchase.account.values())
 
     def ask(self, number: str, upstream_no: str, now: datetime) -> Answer:
         wanted = {"ordersn": upstream_no} if upstream_no else {"external_orderno": number}
@@ -131,7 +122,8 @@ class Kasushou:
             if answer["data"] == []:
                 return Answer(Outcome.ABSENT)
             [order] = answer["data"]  # of more than one, nobody can say which is ours
-            ours = order.get("external_orderno") or number  # which some sites leave empty
+            # Some sites leave ours empty; then his must say that it is this one.
+            ours = order.get("external_orderno") or (number if upstream_no else "")
             if ours != number or (upstream_no and order["ordersn"] != upstream_no):
                 raise ValueError("another order")
             return kasushou_reading.order(order)
@@ -165,9 +157,9 @@ class Kasushou:
 
     def _check(self, given: str, stamp: str, signed: bytes, now: datetime) -> None:
         """Raise ValueError of what is forged or stale."""
-        fresh = _STAMP.fullmatch(stamp) and abs(int(stamp[:10]) - now.timestamp()) <= WINDOW
         keys = [keys["api_key"] for keys in self.keys if keys.get("api_key")]
-        if not fresh or not signing.is_signed(given, [signing.kasushou(stamp, signed, key) for key in keys]):
+        signatures = [signing.kasushou(stamp, signed, key) for key in keys]
+        if not (signing.is_fresh(stamp, now, WINDOW) and signing.is_signed(given, signatures)):
             raise ValueError
 
     def _call(self, path: str, fields: Mapping[str, object], now: datetime) -> wire.Reply:
@@ -193,13 +185,10 @@ class Kasushou:
 
 
 def _written(fields: Mapping[str, object]) -> bytes:
-    """As it is signed and sent: names in order, slashes and characters as they are."""
-    return json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str).encode()
+    """As it is signed and sent: names in order, slashes and characters as they are, a fraction as PHP writes it."""
+    return json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=float).encode()
 
 
-def _refusal(answer: Mapping[str, Any], definite: Outcome) -> Answer:
-    """definite: what a refusal is that is said before anything is bought; words that we do not know may come later."""
-    reason = refusal_words.reason(str(answer.get("msg")))
-    if reason in refusal_words.CONFIGURATION:
-        return Answer(Outcome.REFUSED, reason)
-    return Answer(definite if reason in refusal_words.BEFORE_BUYING else Outcome.UNKNOWN, reason)
+def _refusal(answer: Mapping[str, Any], definite: Outcome, account: Iterable[str] = ()) -> Answer:
+    """definite: what a refusal is that is said before anything is bought. account: what the buyer has typed."""
+    return refusal_words.refused(refusal_words.reason(str(answer.get("msg")), account), definite, account)

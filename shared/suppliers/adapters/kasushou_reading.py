@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from shared.suppliers import card_fields, wire
+from shared.suppliers import card_fields, refusal_words, wire
 from shared.suppliers.supplier import Answer, Delivers, Outcome, Product, Reason, Wish
 
 _CARDS = 1
@@ -32,8 +32,13 @@ def product(goods: Mapping[str, Any], currency: str) -> Product:
 
 
 def order(told: Mapping[str, Any]) -> Answer:
-    """One order as order/info tells it; what is not in the documented form raises one of `wire.UNREADABLE`."""
-    status, upstream_no = wire.whole(told["status"]), wire.text(told["ordersn"])
+    """One order as order/info tells it; without his number it raises one of `wire.UNREADABLE`."""
+    upstream_no = wire.text(told["ordersn"])
+    return wire.order_known(upstream_no, lambda: _order(told, upstream_no))
+
+
+def _order(told: Mapping[str, Any], upstream_no: str) -> Answer:
+    status = wire.whole(told["status"])
     if status in _OPEN:
         return Answer(Outcome.ACCEPTED, upstream_no=upstream_no)
     if status == _UNPAID:
@@ -41,18 +46,19 @@ def order(told: Mapping[str, Any]) -> Answer:
     if status not in (_SUCCESS, _CANCELLED, _REFUNDED):
         raise ValueError("no status that we know")
     goods = [card_fields.card(card.get("card_no"), card["card_password"]) for card in told.get("card_list") or ()]
-    total_e6, back_e6 = (
-        None if told.get(name) is None else wire.e6(told[name]) for name in ("total_price", "has_back_money")
-    )
+    total_e6, back_e6 = (wire.cost_e6(told.get(name)) for name in ("total_price", "has_back_money"))
     kept_e6 = None if total_e6 is None or back_e6 is None else max(0, total_e6 - back_e6)
     cost_e6 = total_e6 if kept_e6 is None else kept_e6
+    topped_up = bool(told.get("recharge_info"))
     if status == _SUCCESS and not goods:
-        if not told.get("recharge_info"):  # the cards are still being fetched
+        if not topped_up:  # the cards are still being fetched
             return Answer(Outcome.ACCEPTED, upstream_no=upstream_no, cost_e6=cost_e6)
         return Answer(Outcome.DELIVERED, Reason.NONE, upstream_no, (), 1, cost_e6, proof=upstream_no)
     if status == _SUCCESS:
         return Answer(Outcome.DELIVERED, Reason.NONE, upstream_no, goods, len(goods), cost_e6)
     reason = Reason.OTHER if status == _CANCELLED else Reason.REVERSED
+    if topped_up and refusal_words.reason(str(told.get("recharge_hints"))) is Reason.BAD_ACCOUNT:
+        reason = Reason.BAD_ACCOUNT  # which it is with every supplier
     if not goods or kept_e6 == 0:
         return Answer(Outcome.FAILED, reason, upstream_no)
     if kept_e6 is None:
