@@ -168,7 +168,7 @@ def _delivered(attempt: Attempt, wanted: SettleAttempt, now: datetime) -> None:
 
 def _goods(code: str, number: str | None, expires_on: str | None) -> Goods:
     try:
-        return Goods(Secret(code), number, date.fromisoformat(expires_on) if expires_on else None)
+        return Goods(Secret(code, number), date.fromisoformat(expires_on) if expires_on else None)
     except ValueError:
         raise InvalidRequest(fields=[{"field": "cards.expires_on", "reason": "bad_date"}]) from None
 

@@ -201,7 +201,7 @@ def _made(
     made: dict[int, Piece] = {}
     seen: set[str] = set()
     for n, one in enumerate(goods):
-        code, number = codes.shown(one.code.code), one.number or one.code.number
+        code, number = codes.shown(one.code.code), one.code.number
         normal, normal_number = _normal(code), _normal(number) if number else None
         identity = codes.identity(normal, normal_number)
         if n in known or identity in seen:

@@ -22,7 +22,7 @@ def card(number: object, code: object, expires: object = None) -> Goods:
     printed, secret = (wire.text(told, CODE_MAX) if told not in (None, "") else "" for told in (number, code))
     if not printed and not secret:
         raise ValueError("no card")
-    return Goods(Secret(secret or printed), printed if secret and printed else None, _day(expires))
+    return Goods(Secret(secret or printed, printed if secret and printed else None), _day(expires))
 
 
 def _day(told: object) -> date | None:

@@ -37,7 +37,7 @@ def _card(line: str) -> Goods | None:
     if len(parts) == 2 and bool(number) == bool(code):
         if number and code and code.start() < number.start():
             parts.reverse()
-        return Goods(Secret(parts[1]), parts[0])
+        return Goods(Secret(parts[1], parts[0]))
     return Goods(Secret(parts[0])) if len(parts) == 1 and not number else None
 
 

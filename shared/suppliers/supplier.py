@@ -13,7 +13,10 @@ from shared.kernel.vault import Secret
 
 
 class Outcome(StrEnum):
-    """What came of an order at a supplier. Only FAILED and RETRY say that nothing was bought."""
+    """What came of an order at a supplier. Nothing was bought if it is FAILED, RETRY, or REFUSED when it was placed.
+
+    ABSENT is believed when it is said twice, minutes apart; nothing else lets anybody buy again.
+    """
 
     ACCEPTED = "accepted"  # theirs to deliver; ask again
     DELIVERED = "delivered"
@@ -59,7 +62,7 @@ class Traits:
     """What may be relied on; a default is the answer that is safe where nothing is known.
 
     repeat: see Repeat. asks_by_ours: an order can be asked after by our own number. calls_back: it tells us of an end.
-    ceiling: above the most that we pay nothing is bought: he refuses, or the adapter asks the price right before.
+    ceiling: he sells nothing above the most that we name; without it, his price is asked right before.
     rate: calls a second. slots: calls at once. checks_account: it says before the purchase whether an account is there.
     quantity_max: pieces in one purchase. by_hand: there is nobody to call: a person of ours buys.
     """
@@ -131,14 +134,12 @@ class Purchase:
     most_e6: int
     callback_url: str
     account: Mapping[str, str] = field(default_factory=dict, repr=False)
-    buyer_address: str = ""
 
 
 class Goods(NamedTuple):
-    """One card. code: the secret alone; number: what is printed beside it, where there is such a thing."""
+    """One card, as it is used, and what is printed beside it where there is such a thing."""
 
     code: Secret
-    number: str | None = None
     expires_on: date | None = None
 
 

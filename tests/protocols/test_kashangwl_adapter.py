@@ -244,11 +244,12 @@ def test_cards_may_come_at_once() -> None:
     assert replace(answer, said="") == Answer(
         Outcome.DELIVERED,
         upstream_no="5560",
-        goods=[Goods(Secret("PASS-1"), "vip1", date(2022, 12, 31)), Goods(Secret("PASS-2"))],
+        goods=[Goods(Secret("PASS-1", "vip1"), date(2022, 12, 31)), Goods(Secret("PASS-2"))],
         delivered=2,
         cost_e6=6_000_000,
     )
     assert "PASS" not in answer.said + repr(answer)
+    assert "vip1" not in answer.said + repr(answer)
 
 
 def test_what_is_done_without_cards_in_the_answer_is_asked_after() -> None:
@@ -267,7 +268,7 @@ def test_an_order_is_asked_after_by_his_number() -> None:
     with canned(ok(order(200, cards=[{"no": "vip1", "password": "PASS-1"}]))) as site:
         answer = at(site.address).ask(NUMBER, "556076540184", NOW)
         assert (site.last.path, form(site.last)) == ("/api/order", {"order_id": "556076540184"})
-    assert answer.goods == [Goods(Secret("PASS-1"), "vip1")]
+    assert answer.goods == [Goods(Secret("PASS-1", "vip1"))]
     assert (answer.outcome, answer.delivered, answer.cost_e6) == (Outcome.DELIVERED, 1, 6_000_000)
 
 

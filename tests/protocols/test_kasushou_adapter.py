@@ -211,11 +211,12 @@ def test_an_order_is_asked_after_by_his_number_or_else_by_ours(upstream_no: str,
     assert replace(answer, said="") == Answer(
         Outcome.DELIVERED,
         upstream_no="D1007",
-        goods=[Goods(Secret("PASS-0"), "N0"), Goods(Secret("PASS-1"), "N1")],
+        goods=[Goods(Secret("PASS-0", "N0")), Goods(Secret("PASS-1", "N1"))],
         delivered=2,
         cost_e6=19_800_000,
     )
     assert "PASS" not in answer.said + repr(answer)
+    assert "N0" not in answer.said + repr(answer)
 
 
 def test_the_documented_answers_are_read() -> None:

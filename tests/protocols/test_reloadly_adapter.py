@@ -253,7 +253,10 @@ def test_gift_cards_are_ordered_under_our_number_and_fetched(ours: Supplier, sit
     }
     assert (accepted.outcome, accepted.upstream_no, accepted.cost_e6) == (Outcome.ACCEPTED, "48213", 19_880_000)
     assert (answer.outcome, answer.upstream_no, answer.delivered) == (Outcome.DELIVERED, "48213", 2)
-    assert [(card.code.code, card.number) for card in answer.goods] == [("AAAA-0001", "NUM-0001"), ("BBBB-0002", None)]
+    assert [(card.code.code, card.code.number) for card in answer.goods] == [
+        ("AAAA-0001", "NUM-0001"),
+        ("BBBB-0002", None),
+    ]
     assert answer.cost_e6 == 19_880_000
 
 

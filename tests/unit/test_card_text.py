@@ -11,7 +11,7 @@ from shared.suppliers import card_text
 
 def read(text: str) -> list[tuple[str | None, str]] | None:
     cards = card_text.goods(text)
-    return None if cards is None else [(card.number, card.code.code) for card in cards]
+    return None if cards is None else [(card.code.number, card.code.code) for card in cards]
 
 
 def test_each_line_is_a_card_and_blank_lines_are_none() -> None:
