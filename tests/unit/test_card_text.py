@@ -43,9 +43,27 @@ def test_a_code_stays_in_one_piece(line: str) -> None:
     assert read(f"卡密：{line}") == [(None, line)]
 
 
+@pytest.mark.parametrize("line", ["user1----pass1----a@mail.example", "user1 | pass1 | KEY 1", "a\tb\tc\td"])
+def test_an_account_and_what_belongs_to_it_are_one_code(line: str) -> None:
+    assert read(line) == [(None, line)]
+    assert read(f"{line}\n\n{line}") == [(None, line)] * 2
+    for odd in ("user1----pass1", "正在发货----请----等待", "a----b----c----d----e"):
+        assert read(f"{line}\n{odd}") is None
+
+
 @pytest.mark.parametrize(
     "line",
-    ["正在发货中，请耐心等待", "Your order is on its way", "卡号：NUM001", "A,B,C", "----", "A\x00B", "x" * 257],
+    [
+        "正在发货中，请耐心等待",
+        "Your order is on its way",
+        "卡号：NUM001",
+        "A,B,C",
+        "OK, done, bye",
+        "A----B----卡",
+        "----",
+        "A\x00B",
+        "x" * 257,
+    ],
 )
 def test_what_is_no_card_spoils_the_whole_text(line: str) -> None:
     assert read(line) is None
