@@ -2,7 +2,15 @@
 
 from shared.catalog.errors import NotForSale, UnknownSku
 from shared.jobs.contract import CreateImport, ImportCreated, ImportList, ImportView
-from shared.jobs.errors import CardsGone, KeyReused, NotUndone, RecalledMeanwhile, WrongJobState
+from shared.jobs.errors import (
+    CardsGone,
+    CardsRest,
+    KeyReused,
+    NotTakenFromHim,
+    NotUndone,
+    RecalledMeanwhile,
+    WrongJobState,
+)
 from shared.kernel import clock
 from shared.kernel.errors import Busy, NotFound
 from shared.kernel.http import Caller, answers, door, entry
@@ -47,7 +55,11 @@ def check_import(job_id: str, caller: Caller) -> ImportView:
 
 
 @app.route("/console/imports/{job_id}/run", methods=["POST"])
-@answers(ImportView, permission=may("cards.import"), refusals=(NotFound, WrongJobState, Busy))
+@answers(
+    ImportView,
+    permission=may("cards.import"),
+    refusals=(NotFound, WrongJobState, CardsRest, NotTakenFromHim, Busy),
+)
 def run_import(job_id: str, caller: Caller) -> ImportView:
     """Take in what the check has found to be new."""
     return imports.run(job_id, caller, clock.now())

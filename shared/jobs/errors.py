@@ -43,6 +43,22 @@ class RecalledMeanwhile(Refusal):
     en = "Lot {lot_id} has been recalled or destroyed: its import cannot be undone."
 
 
+class CardsRest(Refusal):
+    """facts: supplier, until: a moment in Shanghai."""
+
+    code, status, retryable = "cards_rest", 409, True
+    zh = "供应商 {supplier} 为 C 级，其卡密须静置到 {until} 才能入库。"
+    en = "Supplier {supplier} is in tier C: his cards rest, and come into stock from {until} on."
+
+
+class NotTakenFromHim(Refusal):
+    """facts: supplier, reason: not_admitted, document_over, no_authorisation, or tier_d."""
+
+    code, status = "not_taken_from_him", 409
+    zh = "目前不能入库供应商 {supplier} 的卡密（{reason}）：请先处理该供应商。"
+    en = "Cards of supplier {supplier} are not taken in ({reason}): see to the supplier first."
+
+
 class LinkOver(Refusal):
     code, status = "link_over", 404
     zh = "链接无效或已过期：请在导入任务中重新获取。"

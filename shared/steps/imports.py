@@ -34,7 +34,15 @@ from shared.jobs.contract import (
     RefusedLine,
     RefusedReason,
 )
-from shared.jobs.errors import CardsGone, LinkOver, NotUndone, RecalledMeanwhile, WrongJobState
+from shared.jobs.errors import (
+    CardsGone,
+    CardsRest,
+    LinkOver,
+    NotTakenFromHim,
+    NotUndone,
+    RecalledMeanwhile,
+    WrongJobState,
+)
 from shared.jobs.records import Job
 from shared.jobs.states import WORKED_ON, JobKind, JobState
 from shared.kernel import clock, ids, keyring, passing
@@ -43,7 +51,10 @@ from shared.kernel.http import Amount, Caller
 from shared.kernel.money import minor_from_e6
 from shared.kernel.records import Lost
 from shared.staff.permissions import allowed, require
-from shared.steps import import_files, stock_check
+from shared.steps import import_files, stock_check, supply
+from shared.suppliers import accounts
+from shared.suppliers.accounts import Standing
+from shared.suppliers.scoring import REST, Tier
 
 UPLOAD_WITHIN = timedelta(minutes=15)  # long enough for 64 MB on a slow line, short for a link that lets codes in
 LINK_FOR = timedelta(minutes=15)  # a person clicks at once; the page asks for a new link when it looks again
@@ -85,7 +96,11 @@ def check(job_id: str, caller: Caller, now: datetime) -> ImportView:
 
 
 def run(job_id: str, caller: Caller, now: datetime) -> ImportView:
-    """Take in what the check has found; asking again changes nothing."""
+    """Take in what the check has found; asking again changes nothing. CardsRest, NotTakenFromHim."""
+    job = _import(job_id)
+    _allowed(str(job.kind), caller)
+    if job.kind == JobKind.CARDS and job.state == JobState.CHECKED:
+        _ask_about_supplier(job, now)
     after = {JobState.RUNNING, JobState.DONE}
     return _moved(job_id, {JobState.CHECKED}, JobState.RUNNING, after, caller, now)
 
@@ -202,6 +217,29 @@ def _moved(
             raise WrongJobState(state=str(job.state))
         return _view(job, caller, now)
     raise Busy
+
+
+def _ask_about_supplier(job: Job, now: datetime) -> None:
+    """Refuse cards of whom nothing may be bought, and let those of a doubtful one lie where they are, sealed, since
+    the check: should they turn out to be void meanwhile, nobody has bought them. Who is no supplier of the hub is free.
+    """
+    code = str(job.spec["options"]["supplier"])
+    head = accounts.heads([code]).get(code)
+    if head is None:
+        return
+    skus = catalog.skus(dict(job.found or {}).get("by_sku", {})).values()
+    today = clock.shanghai_day(now).isoformat()
+    tier = max((Tier(supply.tier_in(sku, head)) for sku in skus), default=Tier.A)
+    against = {  # a stop or a pause says nothing of what he has delivered before
+        "not_admitted": head.standing != Standing.APPROVED,
+        "document_over": bool(head.documents_until) and str(head.documents_until) <= today,
+        "no_authorisation": not all(head.authorised(sku.brand, today) for sku in skus),
+        "tier_d": tier is Tier.D,
+    }
+    if reason := next((name for name, wrong in against.items() if wrong), None):
+        raise NotTakenFromHim(supplier=code, reason=reason)
+    if tier in REST and now < (until := clock.parse(str(job.ended_at)) + REST[tier]):
+        raise CardsRest(supplier=code, until=until.astimezone(clock.SHANGHAI).isoformat(timespec="minutes"))
 
 
 def _refuse_what_is_gone(job: Job) -> None:

@@ -31,7 +31,8 @@ class Tier(StrEnum):
 
 
 REST: Mapping[Tier, timedelta] = MappingProxyType({Tier.C: timedelta(hours=24)})
-"""How long cards of a supplier of doubt rest before they are sold; what share he may have is said by `routing.CAPS`."""
+"""How long cards that are imported from a doubtful supplier rest before they come into stock; what share of purchases
+he may have is said by `routing.CAPS`."""
 
 FLOORS: Mapping[Tier, float] = MappingProxyType({Tier.A: 85.0, Tier.B: 70.0, Tier.C: 50.0, Tier.D: 0.0})
 CLIMB = 3.0  # points above its floor at which a tier is won: it is lost at the floor, so that noise moves nobody twice

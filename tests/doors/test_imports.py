@@ -8,8 +8,13 @@ from typing import Any
 import boto3
 import pytest
 
+from shared.catalog import records as catalog
 from shared.inventory import records as inventory
+from shared.jobs.errors import CardsRest
 from shared.kernel import clock, settings
+from shared.suppliers.accounts import Head, Standing
+from shared.suppliers.admission import same
+from tests.imported import run as run_at
 from tests.shop import Shop
 
 CARDS = {"kind": "cards", "sku": "G020", "file_name": "cards.txt", "options": {"supplier": "acme"}}
@@ -69,6 +74,59 @@ def test_a_file_is_checked_shown_and_run(shop: Shop) -> None:
     assert [one["job_id"] for one in shop.call("GET", "/console/imports", groups="support").body["imports"]][:1] == [
         job_id
     ]
+
+
+def sold_by(tier: str = "B", **otherwise: Any) -> None:
+    """The supplier of the cards is one of the hub, and may sell them."""
+    sku = catalog.skus(["G020"])["G020"]
+    head = {"standing": Standing.APPROVED, "brands": {same(sku.brand): "9999-12-31"}, **otherwise}
+    Head("acme", name="acme", kind="pricelist", terms={}, trust={sku.category: [tier, 0.9, 5.0]}, **head).save()
+
+
+@pytest.mark.parametrize(
+    ("supplier", "reason"),
+    [
+        ({"standing": Standing.SUSPENDED}, "not_admitted"),
+        ({"documents_until": "2026-01-01"}, "document_over"),
+        ({"brands": {}}, "no_authorisation"),
+        ({"tier": "D"}, "tier_d"),
+    ],
+)
+def test_cards_of_whom_nothing_may_be_bought_are_not_taken_in(
+    shop: Shop, supplier: dict[str, Any], reason: str
+) -> None:
+    sold_by(**supplier)
+    job_id = asked(shop, "DOOR-CARD-0001")
+    act(shop, job_id, "check")
+    shop.pump()
+    refused = act(shop, job_id, "run")
+    assert (refused.status, refused.body["code"], refused.body["reason"]) == (409, "not_taken_from_him", reason)
+    assert (shown(shop, job_id)["state"], act(shop, job_id, "cancel").status) == ("checked", 200)
+
+
+def test_cards_of_a_doubtful_supplier_rest_for_a_day_after_their_check_and_come_in_then(shop: Shop) -> None:
+    sold_by("C")
+    job_id = asked(shop, "DOOR-CARD-0001")
+    act(shop, job_id, "check")
+    shop.pump()
+    refused = act(shop, job_id, "run")
+    assert (refused.status, refused.body["code"], refused.body["retryable"]) == (409, "cards_rest", True)
+    checked_at = clock.parse(shown(shop, job_id)["ended_at"])
+    assert datetime.fromisoformat(refused.body["until"]) == (checked_at + timedelta(days=1)).replace(
+        second=0, microsecond=0
+    )
+
+    with pytest.raises(CardsRest):
+        run_at(job_id, checked_at + timedelta(hours=23, minutes=59))
+    sold_by("D")  # what he delivered before has turned out to be void
+    assert act(shop, job_id, "run").body["code"] == "not_taken_from_him"
+    sold_by("C")
+    assert run_at(job_id, checked_at + timedelta(days=1)).counts.done == 1
+
+
+def test_cards_that_were_bought_before_their_supplier_was_stopped_or_set_aside_come_in(shop: Shop) -> None:
+    sold_by(stopped="bad_signature", paused_by="ann")
+    assert shown(shop, imported(shop, "DOOR-CARD-0001"))["state"] == "done"
 
 
 def test_the_refused_rows_come_by_their_link_as_a_file(shop: Shop) -> None:

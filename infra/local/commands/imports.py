@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.background import Failed
-from infra.local.client import Shop, money
+from infra.local.client import Refused, Shop, money
 from infra.local.commands import terminal
 from infra.local.commands.terminal import Command, cards, part, table, watching
 
@@ -38,7 +38,7 @@ def add(command: Command) -> None:
     one.add_argument("--yes", action="store_true", help="do not ask before they are taken in")
     command("imports", _imports, "list the latest imports")
     _job(command("import", _import, "show how far an import is, and what it has found"))
-    _job(command("run", _run, "take in what a check has found, where you left the question open"))
+    _job(command("run", _run, "take in what a check has found and you left open, or what had to rest"))
     _job(command("cancel", _cancel, "stop an import at once"))
     _job(command("undo", _undo, "take a whole import back while none of it is held or sold"))
     refused = command("refused", _refused, "save the refused rows of an import, to mend and import them again")
@@ -163,8 +163,7 @@ def _import_cards(shop: Shop, wanted: Namespace) -> None:
                 shop.call("POST", f"/console/imports/{job}/cancel")
                 print("cancelled: nothing was taken in")
                 return
-        with _goes_on(job):  # also one that brings nothing: so it has an end, and its refused rows
-            view = shop.move_import(job, "run", watching(progress))
+        view = _taken_in(shop, job)  # also one that brings nothing: so it has an end, and its refused rows
     _say(view, shown)
     _must_not_have_failed(view)
 
@@ -203,10 +202,19 @@ def _import(shop: Shop, wanted: Namespace) -> None:
 
 
 def _run(shop: Shop, wanted: Namespace) -> None:
-    with _goes_on(wanted.job):
-        view = shop.move_import(part(wanted.job), "run", watching(progress))
+    view = _taken_in(shop, part(wanted.job))
     _say(view)
     _must_not_have_failed(view)
+
+
+def _taken_in(shop: Shop, job: str) -> dict[str, Any]:
+    try:
+        with _goes_on(job):
+            return shop.move_import(job, "run", watching(progress))
+    except Refused as no:
+        if no.problem.get("code") in ("cards_rest", "not_taken_from_him"):
+            raise Failed(f"{no}; it waits: `run {job}` takes it in then, `cancel {job}` forgets it") from None
+        raise
 
 
 def _cancel(shop: Shop, wanted: Namespace) -> None:
