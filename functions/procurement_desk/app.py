@@ -7,7 +7,7 @@ from shared.kernel.errors import InvalidRequest, NotFound
 from shared.kernel.http import Caller, answers, door, entry
 from shared.staff.permissions import may
 from shared.steps import procurement
-from shared.suppliers.errors import NobodySells
+from shared.suppliers.errors import NobodySells, TooMuchOnItsWay
 from shared.suppliers.procurement_contract import OrderStock, Procurement, ProcurementQuery, StockOrderView
 
 app = door("procurement_desk")
@@ -26,7 +26,7 @@ def list_procurement(query: ProcurementQuery) -> Procurement:
     status=201,
     takes=OrderStock,
     permission=may("purchases.write"),
-    refusals=(InvalidRequest, UnknownSku, NobodySells, KeyReused),
+    refusals=(InvalidRequest, UnknownSku, NobodySells, TooMuchOnItsWay, KeyReused),
 )
 def order_stock(body: OrderStock, idempotency_key: str, caller: Caller) -> StockOrderView:
     """Order for stock: a person buys it, and imports the cards under the number of this order."""

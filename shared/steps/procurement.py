@@ -25,15 +25,16 @@ from shared.insights.levels import Level
 from shared.inventory import lots
 from shared.jobs.errors import KeyReused
 from shared.kernel import clock
+from shared.kernel.errors import InvalidRequest
 from shared.kernel.http import Amount
 from shared.kernel.money import half_even
 from shared.kernel.records import Lost
 from shared.kernel.telemetry import logger
 from shared.steps import sales_history, supply
 from shared.steps.supply import MINOR_E6
-from shared.suppliers import advice, scoring, stock_orders
+from shared.suppliers import advice, stock_orders
 from shared.suppliers.advice import Advice, Demand, Shelf, Sold, Terms
-from shared.suppliers.errors import NobodySells
+from shared.suppliers.errors import NobodySells, TooMuchOnItsWay
 from shared.suppliers.procurement_contract import (
     AdviceView,
     OfferToBuy,
@@ -44,6 +45,7 @@ from shared.suppliers.procurement_contract import (
     StockOrderView,
 )
 from shared.suppliers.routing import Wanted
+from shared.suppliers.scoring import REST
 from shared.suppliers.stock_orders import StockOrder, StockState
 from shared.suppliers.supplier import ENDLESS
 
@@ -51,9 +53,6 @@ LEAD_DAYS: Final = 1.0  # from an order to its cards in stock, before anything i
 LEAD_SPREAD: Final = 0.5  # … and its standard deviation; both are worth so many orders:
 LEAD_SURE: Final = 2
 RANKED_MAX: Final = 2_000  # SKUs in the list
-ASIDE: Final = frozenset(str(tier) for tier in scoring.REST)
-"""Cards of suppliers of these tiers would have to rest before they are sold. Nothing here lets them rest: so nothing is
-bought of them for stock."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +129,13 @@ def listed(query: ProcurementQuery, now: datetime) -> Procurement:
 
 
 def order(wanted: OrderStock, key: str, by: str, now: datetime) -> StockOrderView:
-    """Order for stock; the same Idempotency-Key gives the same order. UnknownSku, NobodySells, KeyReused."""
-    made = stock_orders.named(by, key, now)
+    """Order for stock; the same Idempotency-Key, which must be there, gives the same order.
+
+    UnknownSku, NobodySells, TooMuchOnItsWay, KeyReused.
+    """
+    if not key:
+        raise InvalidRequest(fields=[{"field": "Idempotency-Key", "reason": "required"}])
+    made = stock_orders.named(by, key)
     asked = stock_orders.request(wanted.sku, wanted.quantity, wanted.supplier)
     try:
         if before := stock_orders.asked_for(made, asked):
@@ -139,6 +143,8 @@ def order(wanted: OrderStock, key: str, by: str, now: datetime) -> StockOrderVie
         sku = catalog.skus([wanted.sku]).get(wanted.sku)
         if sku is None:
             raise UnknownSku(sku=wanted.sku)
+        if len(stock_orders.on_their_way()) >= stock_orders.OPEN_MAX:
+            raise TooMuchOnItsWay(limit=stock_orders.OPEN_MAX)
         offer = next((one for one in _offers(sku, now) if _sells(one, wanted)), None)
         if offer is None:
             raise NobodySells(sku=wanted.sku)
@@ -182,7 +188,7 @@ def _leads(came: Iterable[StockOrder]) -> dict[str, tuple[float, float]]:
 
 
 def _advice(name: str, known: _Known, now: datetime) -> tuple[Advice | None, Demand, list[OfferToBuy], Terms]:
-    """What to buy of a SKU, of the cheapest; nothing of one that nobody wants, for which no offer is read."""
+    """What to buy of a SKU, of the first offer; nothing of one that nobody wants, for which no offer is read."""
     sku, past = known.skus[name], known.histories[name]
     on = date.fromisoformat(str(past.last))
     wanted = advice.demand([Sold(day, one.sold, one.in_stock) for day, one in past.days.items()], on)
@@ -195,7 +201,7 @@ def _advice(name: str, known: _Known, now: datetime) -> tuple[Advice | None, Dem
 
 
 def _terms(sku: Sku, offers: Sequence[OfferToBuy], known: _Known) -> Terms:
-    """Of the cheapest; where nobody sells it, what it cost by the catalogue, so that it is in the list all the same."""
+    """Of the first offer; where nobody sells it, by the catalogue's cost, so that it is in the list all the same."""
     price_e6 = sku.price_minor * MINOR_E6
     if not offers:
         return Terms("", sku.cost_e6, price_e6, LEAD_DAYS, LEAD_SPREAD, life_days=sku.validity_days)
@@ -206,29 +212,27 @@ def _terms(sku: Sku, offers: Sequence[OfferToBuy], known: _Known) -> Terms:
 
 
 def _offers(sku: Sku, now: datetime) -> list[OfferToBuy]:
-    """Who would sell it to us now, the cheapest first; the rules are those of routing."""
+    """Who would sell it to us now; the rules are those of routing, but there are no shares: so the cheapest comes
+    first, and last whose cards would have to rest before they are sold."""
     if sku.account_fields:
         return []
     market = supply.look(sku, Wanted(1_000_000, supply.most_e6(sku)), now, by_hand=True)
     found = []
     for choice in market.decision.choices:
         head, offer = market.heads[choice.supplier], market.offers[choice.supplier, choice.product]
-        tier = supply.tier_in(sku, head)
-        if tier in ASIDE:
-            continue
         found.append(
             OfferToBuy(
                 supplier=choice.supplier,
                 supplier_name=str(head.name),
                 product=choice.product,
-                tier=tier,
+                tier=supply.tier_in(sku, head),
                 landed_e6=choice.landed_e6,
                 least=int(offer.least),
                 most=None if offer.most is None else int(offer.most),
                 stock=None if offer.stock in (None, ENDLESS) else int(offer.stock),
             )
         )
-    return sorted(found, key=lambda one: (one.landed_e6, one.supplier, one.product))
+    return sorted(found, key=lambda one: (one.tier in REST, one.landed_e6, one.supplier, one.product))
 
 
 def _sells(offer: OfferToBuy, wanted: OrderStock) -> bool:

@@ -113,6 +113,14 @@ class AttemptOver(Refusal):
     en = "This attempt to buy is over ({state}) and cannot be changed any more."
 
 
+class TooMuchOnItsWay(Refusal):
+    """facts: limit."""
+
+    code, status = "too_much_on_its_way", 409
+    zh = "在途的备货单最多 {limit} 张：请先关闭不会再到货的。"
+    en = "{limit} orders for stock can be on their way at most: close those of which nothing more comes."
+
+
 class NobodySells(Refusal):
     """facts: sku."""
 

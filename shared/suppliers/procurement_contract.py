@@ -19,7 +19,7 @@ class ProcurementQuery(Shape):
 
 
 class OrderStock(Shape):
-    """Without a supplier, the cheapest who sells so many."""
+    """Without a supplier, the first of `offers` who sells so many."""
 
     sku: SkuName
     quantity: Annotated[int, Field(ge=1, le=100_000)]
@@ -47,7 +47,8 @@ class OfferToBuy(Shape):
 class AdviceView(Shape):
     """`wanted_e3`: pieces a day, in thousandths. `hours_left`: how long what is there will last.
 
-    `sure_percent`: the chance aimed at of not running out before the goods come. `offers`: the cheapest first.
+    `sure_percent`: the chance aimed at of not running out before the goods come. `offers`: the cheapest first, and last
+    those of tier C, whose cards rest a day between check and run of their import.
     """
 
     sku: str

@@ -12,12 +12,12 @@ from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.expressions.update import Action
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 
-from shared.kernel import clock, ids, records, settings
+from shared.kernel import clock, records, settings
 from shared.kernel.errors import NotFound
 
 OPEN, OVER = "stock#open", "stock#over"
 STOCK = "stock"
-OPEN_MAX = 200  # more is not waited for at once
+OPEN_MAX = 200  # more is not ordered at once: each is read with every page of advice
 OVER_SHOWN = 100  # the latest that came, by which the next ones are expected
 
 
@@ -74,10 +74,10 @@ class StockOrder(records.Record):
         return max(0, int(self.quantity) - int(self.received)) if self.state == StockState.OPEN else 0
 
 
-def named(by: str, key: str, now: datetime) -> str:
-    """The id of a new order: the same for the same key of the same person."""
-    by_key = hashlib.sha256(f"{by}\n{key}".encode()).hexdigest()[:26]
-    return f"po_{by_key}" if key else ids.new("po", now)
+def named(by: str, key: str) -> str:
+    """The id of an order: the same for the same key of the same person."""
+    by_key = hashlib.sha256(f"{by}\n{key}".encode())
+    return f"po_{by_key.hexdigest()[:26]}"
 
 
 def order(
@@ -129,7 +129,7 @@ def order_of(id_: str) -> StockOrder:
 
 def on_their_way() -> list[StockOrder]:
     """The open ones, the oldest first; may be a moment behind."""
-    return _all([str(one.part) for one in StockOrder.by_state.query(OPEN, limit=OPEN_MAX, page_size=OPEN_MAX)])
+    return _all([str(one.part) for one in StockOrder.by_state.query(OPEN)])
 
 
 def came() -> list[StockOrder]:

@@ -96,7 +96,7 @@ def advice(shop: Shop, query: str = "") -> list[dict[str, Any]]:
     return list(answer.body["advice"])
 
 
-def order(shop: Shop, key: str = "", groups: str = "operator", **wanted: Any) -> Answer:
+def order(shop: Shop, key: str = "a key", groups: str = "operator", **wanted: Any) -> Answer:
     return shop.call(
         "POST", "/console/procurement/orders", {"sku": SKU, **wanted}, groups=groups, **{"Idempotency-Key": key}
     )
@@ -163,7 +163,7 @@ def test_what_is_worth_most_comes_first_with_reasons_and_the_cheapest_healthy_su
     for code, share in (("dear", 0.9), ("cheap", 0.85)):
         supplier(code, share=share)
     family = catalog.skus([SKU])[SKU].category
-    supplier("doubt", share=0.84, trust={family: ["C", 0.9, 5.0]})  # of him nothing is bought for stock
+    supplier("doubt", share=0.84, trust={family: ["C", 0.9, 5.0]})  # his cards would rest for a day
     supplier("stopped", share=0.84)
     Head("stopped").update([Head.stopped.set("bad_signature")])
     close()
@@ -171,7 +171,7 @@ def test_what_is_worth_most_comes_first_with_reasons_and_the_cheapest_healthy_su
 
     first, second = advice(shop)
     assert (first["sku"], second["sku"]) == (SKU, OTHER)
-    assert [offer["supplier"] for offer in first["offers"]] == ["cheap", "dear"]
+    assert [offer["supplier"] for offer in first["offers"]] == ["cheap", "dear", "doubt"]
     assert (first["on_hand"], first["on_order"]) == (2, 0)
     assert 17_000 < first["wanted_e3"] < 22_000
     assert 20 < first["quantity"] <= 500
@@ -275,6 +275,19 @@ def test_the_same_key_makes_one_order_and_another_request_with_it_is_refused(sho
     assert len(on_their_way(shop)) == 1
     other = order(shop, "key-1", quantity=41)
     assert (other.status, other.body["code"]) == (422, "idempotency_key_reused")
+    assert order(shop, "", quantity=40).body["fields"] == [{"field": "Idempotency-Key", "reason": "required"}]
+
+
+def test_no_more_is_ordered_than_is_looked_for(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stock_orders, "OPEN_MAX", 2)
+    supplier("acme")
+    first, _ = order(shop, "1", quantity=40), order(shop, "2", quantity=40)
+    refused = order(shop, "3", quantity=40)
+    assert (refused.status, refused.body["code"], refused.body["limit"]) == (409, "too_much_on_its_way", 2)
+
+    assert order(shop, "1", quantity=40).body == first.body
+    shop.call("POST", f"/console/procurement/orders/{first.body['order']}/close", groups="operator")
+    assert order(shop, "3", quantity=40).status == 201
 
 
 @pytest.mark.parametrize(
@@ -291,7 +304,7 @@ def test_the_same_key_makes_one_order_and_another_request_with_it_is_refused(sho
 def test_what_nobody_sells_is_not_ordered(shop: Shop, wanted: dict[str, Any], status: int, code: str) -> None:
     supplier("acme", least=10)
     supplier("filler", TOPUP, delivers="topup")
-    supplier("doubt", trust={catalog.skus([SKU])[SKU].category: ["C", 0.9, 5.0]})
+    supplier("doubt", trust={catalog.skus([SKU])[SKU].category: ["D", 0.9, 5.0]})
     refused = order(shop, **wanted)
 
     assert (refused.status, refused.body["code"]) == (status, code)

@@ -72,8 +72,9 @@ def received(stack: Stack) -> dict[str, int]:
     return {one["order"]: one["received"] for one in procurement(stack)["on_their_way"]}
 
 
-def order(stack: Stack, quantity: int, **headers: str) -> Reply:
-    return stack.console("POST", "/procurement/orders", {"sku": SKU, "quantity": quantity}, "operator", **headers)
+def order(stack: Stack, quantity: int, key: str) -> Reply:
+    wanted = {"sku": SKU, "quantity": quantity}
+    return stack.console("POST", "/procurement/orders", wanted, "operator", Idempotency_Key=key)
 
 
 def bring(stack: Stack, number: str, count: int) -> None:
@@ -108,7 +109,7 @@ def test_what_runs_out_is_named_once_the_day_is_closed_and_is_on_its_way_until_i
     assert [bool(reason["zh"] and reason["en"]) for reason in wanted["reasons"]] == [True] * len(wanted["reasons"])
 
     quantity = wanted["quantity"]
-    ordered = order(shop, quantity)
+    ordered = order(shop, quantity, "what-runs-out")
     assert (ordered.status, ordered.body["supplier"]) == (201, "nearby"), ordered.body
     assert ordered.body["cost"]["amount_minor"] == quantity * COSTS["nearby"]
     number = ordered.body["order"]
@@ -122,10 +123,10 @@ def test_what_runs_out_is_named_once_the_day_is_closed_and_is_on_its_way_until_i
 
 
 def test_who_orders_twice_by_mistake_has_one_order_and_closes_what_does_not_come_of_it(shop: Stack) -> None:
-    first, again = (order(shop, 20, Idempotency_Key="pressed-twice") for _ in range(2))
+    first, again = (order(shop, 20, "pressed-twice") for _ in range(2))
     assert (first.status, again.status) == (201, 201), first.body
     assert first.body == again.body
-    other = order(shop, 21, Idempotency_Key="pressed-twice")
+    other = order(shop, 21, "pressed-twice")
     assert (other.status, other.code) == (422, "idempotency_key_reused")
 
     number = first.body["order"]

@@ -1,5 +1,6 @@
 """What is bought: for an order, attempt by attempt, with what only a person can decide; and for stock."""
 
+import uuid
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from infra.local import client
 from infra.local.background import Failed
-from infra.local.client import Shop, money
+from infra.local.client import Refused, Shop, money
 from infra.local.commands import terminal
 from infra.local.commands.terminal import Command, part
 from shared.suppliers import card_text
@@ -60,7 +61,8 @@ def add(command: Command) -> None:
     order = command("order-stock", _order_stock, "say that you order for stock; its cards come by import-cards")
     order.add_argument("sku")
     order.add_argument("quantity", type=int)
-    order.add_argument("--supplier", help="the cheapest who sells so many, without this")
+    order.add_argument("--supplier", help="without this, the first of `to-buy` who sells so many")
+    order.add_argument("--key", default="", help="what you had been told when no answer came")
     close = command("close-stock-order", _close, "say that the rest of an order for stock does not come any more")
     close.add_argument("order", help="as `to-buy` shows it")
 
@@ -152,7 +154,13 @@ def _on_its_way(one: Mapping[str, Any]) -> str:
 
 def _order_stock(shop: Shop, wanted: Namespace) -> None:
     body = {"sku": wanted.sku, "quantity": wanted.quantity} | ({"supplier": wanted.supplier} if wanted.supplier else {})
-    one = shop.call("POST", "/console/procurement/orders", body)
+    key = wanted.key or uuid.uuid4().hex
+    try:
+        one = shop.call("POST", "/console/procurement/orders", body, key=key)
+    except Refused:
+        raise
+    except Failed as failure:
+        raise Failed(f"{failure}\nTo ask again without ordering twice, add: --key {key}") from None
     print(f"  {_on_its_way(one)}")
     print(
         f"  buy it; then: import-cards FILE --sku {one['sku']} --supplier {one['supplier']} --purchase {one['order']}"
