@@ -18,6 +18,7 @@ from shared.suppliers.contract import (
 )
 from shared.suppliers.errors import (
     NothingUploaded,
+    OrdersOut,
     PapersMissing,
     SamePerson,
     TooManyDocuments,
@@ -53,7 +54,7 @@ def show_supplier(supplier: str, caller: Caller) -> SupplierDossier:
     SupplierDossier,
     takes=SaveSupplier,
     permission=may("suppliers.write"),
-    refusals=(InvalidRequest, TooManySuppliers, Busy),
+    refusals=(InvalidRequest, TooManySuppliers, OrdersOut, Busy),
 )
 def save_supplier(supplier: str, body: SaveSupplier, caller: Caller) -> SupplierDossier:
     """Add a supplier, or change his terms: two people look again where that changes what was looked at."""
@@ -73,7 +74,7 @@ def give_keys(supplier: str, body: GiveSupplierKeys, caller: Caller) -> Supplier
 
 
 @app.route(f"{ONE}/keys/retire", methods=["POST"])
-@answers(SupplierDossier, permission=may("suppliers.write"), refusals=(UnknownSupplier,))
+@answers(SupplierDossier, permission=may("suppliers.write"), refusals=(UnknownSupplier, OrdersOut))
 def retire_keys(supplier: str, caller: Caller) -> SupplierDossier:
     """Let only the newest keys be valid."""
     return suppliers.retire_keys(supplier, caller, clock.now())

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
 from shared.kernel import clock
 from shared.kernel.errors import Busy
 from shared.kernel.http import Amount, Caller
+from shared.kernel.money import MILLION
 from shared.kernel.records import Lost, Transaction
 from shared.kernel.telemetry import logger
-from shared.staff import records as staff
+from shared.steps import supplier_tasks
 from shared.steps.partner_terms import NAME, Wrong, insist, wrong_names
-from shared.suppliers import accounts, balances, documents, registry, supplier_keys, wire
+from shared.suppliers import accounts, balances, documents, purchases, registry, supplier_keys, wire
 from shared.suppliers.accounts import Head
 from shared.suppliers.admission import ENDLESS, Dossier, Standing
 from shared.suppliers.contract import (
@@ -27,11 +29,13 @@ from shared.suppliers.contract import (
     SupplierView,
 )
 from shared.suppliers.documents import Document, DocumentState
-from shared.suppliers.errors import SupplierRefused, SupplierSilent, UnknownSupplier
+from shared.suppliers.errors import OrdersOut, SupplierRefused, SupplierSilent, UnknownSupplier
 from shared.suppliers.kinds import KINDS, TRAIT, wrong_traits
 from shared.suppliers.supplier import Account, Keys
 
-STOPPED = "supplier_stopped"  # the task of whoever has to look at one to whom nothing goes
+YUAN = "CNY"
+# Terms that say neither who we are to a supplier nor where he is: one who is asked after them knows our orders still.
+HARMLESS_TERMS = frozenset({"callback_path", "card_cipher", "definite_codes", "refusals", "sender"})
 
 
 def every(caller: Caller, now: datetime) -> SupplierList:
@@ -55,7 +59,10 @@ def show(code: str, caller: Caller, now: datetime) -> SupplierDossier:
 def save(code: str, wanted: SaveSupplier, caller: Caller, now: datetime) -> SupplierDossier:
     """Add a supplier, or change his terms; his kind and his currency stay what they are.
 
-    Where what was looked at changes (who he is, where we buy, what is relied on), two people have to look again.
+    OrdersOut where we would be somebody else to him, or he another one, while he has orders of ours: he would be asked
+    for orders that he does not know, and they would be bought again.
+    Where what was looked at changes (who he is, where we buy, what is relied on, how much he has left with us), two
+    people have to look again.
     """
     before = _known(code)
     account = Account(code, wanted.kind, wanted.terms, wanted.currency)
@@ -68,6 +75,7 @@ def save(code: str, wanted: SaveSupplier, caller: Caller, now: datetime) -> Supp
             *[(f"terms.{name}", reason) for name, reason in wrong_traits(wanted.terms)],
             *([("kind", "cannot_change")] if before and before.kind != wanted.kind else []),
             *([("currency", "cannot_change")] if before and before.currency != wanted.currency else []),
+            *([("rate_e6", reason)] if (reason := _wrong_rate(wanted)) else []),
         ]
     )
     insist(_unfit(account, supplier_keys.fresh(code), "terms"))
@@ -75,10 +83,12 @@ def save(code: str, wanted: SaveSupplier, caller: Caller, now: datetime) -> Supp
         "name": wanted.name,
         "company": wanted.company,
         "terms": dict(wanted.terms),
-        "rate_e6": wanted.rate_e6,
-        "low_minor": wanted.low_minor,
-        "deposit_minor": wanted.deposit_minor,
+        "rate_e6": wanted.rate_e6 or MILLION,
     }
+    if "low_minor" in wanted.model_fields_set:
+        values["low_minor"] = wanted.low_minor
+    if "deposit_minor" in wanted.model_fields_set:
+        values["deposit_minor"] = wanted.deposit_minor or 0
     try:
         if before is None:
             head = Head(code, kind=wanted.kind, currency=wanted.currency, **values)
@@ -106,9 +116,16 @@ def give_keys(code: str, given: GiveSupplierKeys, caller: Caller, now: datetime)
 
 
 def retire_keys(code: str, caller: Caller, now: datetime) -> SupplierDossier:
-    """Only the newest keys stay valid; saying so again changes nothing."""
+    """Only the newest keys stay valid; saying so again changes nothing.
+
+    OrdersOut where the older ones are of another name and he has orders of ours: it is under that name that he knows
+    them.
+    """
     accounts.head_of(code)
-    if len(supplier_keys.fresh(code)) > 1:
+    known = supplier_keys.fresh(code)
+    if len(known) > 1:
+        if len({keys.get("api_key") for keys in known}) > 1 and purchases.out_with(code):
+            raise OrdersOut
         supplier_keys.retire(code)
         registry.forget()
         logger.info("older keys of a supplier retired", supplier=code, by=caller.name)
@@ -117,13 +134,14 @@ def retire_keys(code: str, caller: Caller, now: datetime) -> SupplierDossier:
 
 def check(code: str, now: datetime) -> SupplierChecked:
     """Ask for our balance, as the account is now: a signed answer proves address, terms and keys."""
-    account, keys = accounts.head_of(code).account, supplier_keys.fresh(code)
+    head, keys = accounts.head_of(code), supplier_keys.fresh(code)
+    account = head.account
     if not keys and KINDS[account.kind].keys:
         raise UnknownSupplier  # nobody to ask as
     supplier = registry.made(account, keys)
     began, refused, balance = time.monotonic(), None, None
     try:
-        balance = supplier.balance(now)
+        balance = balances.of(supplier, head, now)
         balances.show(code, balance.minor, now)
     except SupplierRefused as refusal:
         refused = str(refusal.facts.get("reason", ""))
@@ -155,7 +173,7 @@ def resume(code: str, caller: Caller, now: datetime) -> SupplierDossier:
         except Lost:
             raise Busy from None  # he was stopped anew: that, too, has to be looked at
         logger.info("supplier resumed", supplier=code, by=caller.name, stopped=head.stopped)
-    staff.end_if_open(STOPPED, code, caller.name, "resumed", now)
+    supplier_tasks.over(supplier_tasks.STOPPED, code, caller.name, "resumed", now)
     return show(code, caller, now)
 
 
@@ -181,14 +199,27 @@ def _known(code: str) -> Head | None:
 
 def _change(before: Head, values: dict[str, Any], now: datetime) -> None:
     """Write what is new, and what follows from it for his documents and his standing."""
+    deposit = values.get("deposit_minor", int(before.deposit_minor))
+    if _whom(before.terms) != _whom(values["terms"]) and purchases.out_with(str(before.code)):
+        raise OrdersOut
     looked_at = (before.terms, before.company) == (values["terms"], values["company"])
-    if not looked_at or before.standing == Standing.REFUSED:
+    if not looked_at or deposit < int(before.deposit_minor) or before.standing == Standing.REFUSED:
         values = values | {"standing": Standing.APPLIED, "reviewed_by": None, "approved_by": None}
-    dossier = Dossier(
-        str(values["company"]), bool(values["deposit_minor"]), documents.shown(documents.every(str(before.code)))
-    )
+    dossier = Dossier(str(values["company"]), bool(deposit), documents.shown(documents.every(str(before.code))))
     with Transaction() as tx:
         accounts.change(tx, before, **values, **from_dossier(dossier, clock.shanghai_day(now)))
+
+
+def _whom(terms: Mapping[str, str]) -> dict[str, str]:
+    """Of his terms, those that say who we are to him, and where he is."""
+    return {name: said for name, said in terms.items() if not name.startswith(TRAIT) and name not in HARMLESS_TERMS}
+
+
+def _wrong_rate(wanted: SaveSupplier) -> str:
+    """A yuan is a yuan; what another currency costs somebody must say, or its prices would be bought as yuan."""
+    if wanted.currency == YUAN:
+        return "" if wanted.rate_e6 in (None, MILLION) else "must_be_one"
+    return "" if wanted.rate_e6 else "required"
 
 
 def _unfit(account: Account, keys: tuple[Keys, ...], field: str) -> Wrong:

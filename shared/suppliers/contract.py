@@ -19,7 +19,8 @@ Said = Annotated[str, Field(min_length=1, max_length=500)]
 
 class SaveSupplier(Shape):
     """`company` is who he is, as his licence says it. `terms` are what is no secret, such as site; `trait.{name}` says
-    what is known of how he behaves. `rate_e6`: what one unit of his currency costs, in millionths of a yuan.
+    what is known of how he behaves. `rate_e6`: what one unit of another currency than yuan costs, in millionths of a
+    yuan. `low_minor` and `deposit_minor` stay as they are where they are not named; null takes them away.
     """
 
     kind: Literal["dujiao", "kasushou", "acg", "fulu", "kashangwl", "reloadly", "pricelist"]
@@ -27,9 +28,9 @@ class SaveSupplier(Shape):
     company: Name
     terms: Annotated[dict[TermName, Term], Field(max_length=20, default_factory=dict)]
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "CNY"
-    rate_e6: Annotated[int, Field(ge=1, le=1_000_000_000_000)] = 1_000_000
+    rate_e6: Annotated[int, Field(ge=1, le=1_000_000_000_000)] | None = None
     low_minor: Minor | None = None
-    deposit_minor: Minor = 0
+    deposit_minor: Minor | None = None
 
 
 class GiveSupplierKeys(Shape):

@@ -101,16 +101,34 @@ class MappedOtherwise(Refusal):
 
 class ListTooLong(Refusal):
     code, status = "list_too_long", 422
-    zh = "该供应商的商品太多，无法立即同步；定时同步会读取。"
-    en = "The supplier has too many products to be read at once; the next scheduled sync reads them."
+    zh = "未能在限定时间内读完该供应商的商品；定时同步的时限更长，会再试。"
+    en = "The supplier's list did not end in time; the scheduled sync, which may take longer, tries it again."
+
+
+class OrdersOut(Refusal):
+    code, status = "orders_out", 409
+    zh = "该供应商还有未结束的采购。请先暂停采购，等这些采购结束后再改。"
+    en = "This supplier has orders of ours that have not ended. Pause him, and change this when they have."
 
 
 class AttemptOver(Refusal):
     """facts: state."""
 
     code, status = "attempt_over", 409
-    zh = "这次采购已经结束（{state}），不能再改。"
-    en = "This attempt to buy is over ({state}) and cannot be changed any more."
+    zh = "这次采购当前状态为 {state}，不能这样操作。"
+    en = "This attempt to buy is {state}: this cannot be done now."
+
+
+class NotByHand(Refusal):
+    code, status = "not_by_hand", 409
+    zh = "只有等待人工采购的充值才能查看账号。"
+    en = "An account is shown only of a top-up that waits for a person to buy it."
+
+
+class AccountAltered(Refusal):
+    code, status = "account_altered", 409
+    zh = "该订单的充值账号与买家下单时所填的不一致，不能采购；请联系工程师。"
+    en = "The account is not what the order's buyer gave: buy nothing, and call an engineer."
 
 
 class TooMuchOnItsWay(Refusal):

@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
-from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
+from pynamodb.indexes import GlobalSecondaryIndex, IncludeProjection, KeysOnlyProjection
 
 from shared.kernel import clock, records, settings
 from shared.kernel.errors import NotFound
 from shared.kernel.states import check_move
-from shared.suppliers.attempts import MOVES, AttemptState, number_of
+from shared.suppliers.attempts import MOVES, OUT, AttemptState, number_of
 from shared.suppliers.supplier import Answer
 
 DUE = "due#purchase#0"  # one shard: what is overdue is rare
@@ -24,7 +24,7 @@ class Due(GlobalSecondaryIndex["Attempt"]):
 
     class Meta(records.Options):
         index_name = "due"
-        projection = KeysOnlyProjection()
+        projection = IncludeProjection(["state", "supplier"])
 
     due = UnicodeAttribute(hash_key=True)
     due_at = UnicodeAttribute(range_key=True)
@@ -189,6 +189,12 @@ def ended(supplier: str, after: datetime, limit: int) -> list[Attempt]:
     keys = [(str(one.order_id), str(one.part)) for one in found]
     by_key = {(str(one.order_id), str(one.part)): one for one in Attempt.batch_get(keys)} if keys else {}
     return [by_key[key] for key in keys if key in by_key]
+
+
+def out_with(supplier: str) -> bool:
+    """Whether a supplier has orders of ours of which nobody knows the end; may be a moment behind."""
+    his = (Attempt.supplier == supplier) & Attempt.state.is_in(*OUT)
+    return any(True for _ in Attempt.by_due.query(DUE, filter_condition=his))
 
 
 def move(

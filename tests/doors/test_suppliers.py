@@ -16,11 +16,13 @@ import pytest
 from botocore.client import BaseClient
 
 from infra.local.suppliers.acg import Acg
+from infra.local.suppliers.dujiao import Dujiao
 from shared.kernel import clock
 from shared.kernel.records import Transaction
 from shared.staff import records as staff
 from shared.steps import supplier_admission
-from shared.suppliers import accounts, documents, registry, supplier_keys
+from shared.suppliers import accounts, documents, purchases, registry, supplier_keys
+from shared.suppliers.attempts import OPEN, OUT, AttemptState
 from shared.suppliers.errors import UnknownSupplier
 from shared.suppliers.kinds import KINDS
 from shared.suppliers.supplier import Account
@@ -102,6 +104,8 @@ def test_a_new_supplier_is_listed_gets_nothing_and_says_what_is_missing(shop: Sh
         ("acme", {"terms": {"trait.repeat": "perhaps"}}, ("terms.trait.repeat", "not_a_value")),
         ("acme", {"company": " "}, ("company", "string_pattern_mismatch")),
         ("acme", {"deposit_minor": -1}, ("deposit_minor", "greater_than_equal")),
+        ("acme", {"rate_e6": 7_100_000}, ("rate_e6", "must_be_one")),
+        ("acme", {"currency": "USD"}, ("rate_e6", "required")),  # or twenty dollars would be bought for twenty yuan
     ],
 )
 def test_what_cannot_be_is_refused_by_name(shop: Shop, code: str, more: Any, wrong: tuple[str, str]) -> None:
@@ -111,7 +115,7 @@ def test_what_cannot_be_is_refused_by_name(shop: Shop, code: str, more: Any, wro
 
 def test_what_his_books_rest_on_cannot_be_changed(shop: Shop) -> None:
     save(shop)
-    assert fields(save(shop, currency="USD")) == [("currency", "cannot_change")]
+    assert fields(save(shop, currency="USD", rate_e6=7_100_000)) == [("currency", "cannot_change")]
     assert ("kind", "cannot_change") in fields(save(shop, kind="acg", terms=TERMS))
 
 
@@ -220,6 +224,15 @@ def test_asking_for_the_balance_proves_address_and_keys(shop: Shop, tmp_path: Pa
         assert checked["refused"]
     assert desk(shop, "/acme/check").body["answers"] is False
     assert supplier(shop)["balance"]["amount_minor"] == 123_456, "the last one known"
+
+
+def test_a_balance_in_another_currency_than_his_account_is_no_balance(shop: Shop, tmp_path: Path) -> None:
+    with Dujiao(tmp_path / "dujiao.sqlite") as stand_in:
+        save(shop, kind="dujiao", terms=dict(stand_in.terms), currency="USD", rate_e6=7_100_000)
+        desk(shop, "/acme/keys", {"keys": dict(stand_in.keys)})
+        checked = desk(shop, "/acme/check").body
+    assert (checked["answers"], checked["refused"], checked["balance"]) == (False, "other_currency", None)
+    assert supplier(shop)["balance"] is None
 
 
 def test_a_pause_and_a_stop_close_him_until_somebody_resumes(shop: Shop) -> None:
@@ -438,8 +451,14 @@ def test_a_refused_supplier_may_apply_again(shop: Shop) -> None:
 
 def test_what_was_looked_at_cannot_be_changed_without_another_look(shop: Shop) -> None:
     admit(shop, "acme", (BRAND,))
-    assert save(shop, name="好卡二店", rate_e6=7_100_000, low_minor=100).body["supplier"]["buys"]
-    for more in ({"terms": {"trait.repeat": "replays"}}, {"company": "another company"}):
+    assert save(shop, name="好卡二店", low_minor=100).body["supplier"]["buys"]
+    save(shop, deposit_minor=5_000_000)
+    show(shop, "acme", "deposit")
+    for more in (
+        {"terms": {"trait.repeat": "replays"}},
+        {"company": "another company", "terms": {"trait.repeat": "replays"}},
+        {"deposit_minor": 4_000_000},
+    ):
         changed = save(shop, **more).body["supplier"]
         assert (changed["standing"], changed["reviewed_by"], changed["buys"]) == ("applied", None, False)
         if "company" in more:
@@ -447,6 +466,38 @@ def test_what_was_looked_at_cannot_be_changed_without_another_look(shop: Shop) -
             save(shop)
         approve_again(shop, "acme")
     assert buys_on(TODAY)
+    assert save(shop, deposit_minor=6_000_000).body["supplier"]["buys"]
+
+
+def test_what_a_file_with_new_keys_does_not_name_stays(shop: Shop) -> None:
+    save(shop, deposit_minor=5_000_000, low_minor=100)
+    one = save(shop).body["supplier"]
+    assert (one["deposit"]["amount_minor"], one["low"]["amount_minor"]) == (5_000_000, 100)
+    one = save(shop, deposit_minor=None, low_minor=None).body["supplier"]
+    assert (one["deposit"]["amount_minor"], one["low"]) == (0, None)
+
+
+@pytest.mark.parametrize("state", sorted(OPEN - {AttemptState.HELD}))
+def test_we_do_not_become_somebody_else_to_a_supplier_while_he_has_orders_of_ours(
+    shop: Shop, state: AttemptState
+) -> None:
+    """He would be asked for what he has never heard of, and twice said that it is not there it would be bought anew."""
+    save(shop, kind="acg", terms=TERMS)
+    now = clock.now()
+    attempt = purchases.new("ord_1", "1", 1, state, "G019", "cards", 1, 1, now, now, supplier="acme", product="1")
+    attempt.save()
+    for more in ({"app_id": "10087"}, {"site": "http://127.0.0.1:8"}):
+        changed = save(shop, kind="acg", terms=TERMS | more)
+        assert changed.body.get("code") == ("orders_out" if state in OUT else None)
+    now_terms = supplier(shop)["terms"]
+    assert save(shop, kind="acg", terms=now_terms | {"trait.quantity_max": "7"}).status == 200
+
+    for name in "ab":
+        supplier_keys.add("acme", KEYS | {"api_key": name})
+    assert desk(shop, "/acme/keys/retire").body.get("code") == ("orders_out" if state in OUT else None)
+    purchases.Attempt.get("ord_1", attempt.part).delete()
+    assert save(shop, kind="acg", terms=TERMS).status == 200
+    assert desk(shop, "/acme/keys/retire").body["key_sets"] == 1
 
 
 def test_who_has_to_leave_a_deposit_gets_nothing_until_it_is_there(shop: Shop) -> None:

@@ -23,6 +23,7 @@ STOPPED = {
     "bad_signature": "his answers or ours are wrongly signed: look at the keys",
     "not_allowed": "he does not let us in: look at the keys, and at the addresses that he allows",
     "low_balance": "our balance with him is used up",
+    "other_currency": "he answers in another currency than his account's: set him up anew, under another code",
 }
 EXAMPLE = (
     '{"code": "acme", "kind": "dujiao", "name": "好卡", "company": "杭州好卡科技有限公司",'
@@ -137,6 +138,8 @@ def _ask(shop: Shop, code: str) -> None:
     said = shop.call("POST", f"/console/suppliers/{part(code)}/check")
     if said["refused"] == "by_hand":
         print(f"  {code} has no address to be asked at: a person buys from him")
+    elif said["refused"] == "other_currency":
+        raise Failed(f"{code}: {STOPPED['other_currency']}")
     elif said["refused"]:
         raise Failed(
             f"{code} refused ({said['refused']}): are the keys those of this account, does he know our address?"
