@@ -32,7 +32,6 @@ from functools import cache  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
-import boto3  # noqa: E402
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 import yaml  # noqa: E402
@@ -127,18 +126,18 @@ def atomic_cloud(ministack: LocalCloud) -> Iterator[None]:
 
 def fill(environment: pytest.MonkeyPatch) -> None:
     """Make what the templates make, and name it in the environment."""
-    dynamodb = boto3.client("dynamodb")
+    dynamodb = aws.client("dynamodb")
     for definition in table_definitions():
         dynamodb.create_table(**definition)
     region = os.environ["AWS_DEFAULT_REGION"]
     for bucket in (os.environ["BUCKET"], os.environ["PASSING_BUCKET"]):
-        boto3.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})
-    environment.setenv("VAULT_KEY", boto3.client("kms").create_key()["KeyMetadata"]["Arn"])
-    secrets = boto3.client("secretsmanager")
+        aws.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})
+    environment.setenv("VAULT_KEY", aws.client("kms").create_key()["KeyMetadata"]["Arn"])
+    secrets = aws.client("secretsmanager")
     for setting in SECRETS:
         ring = {"current": "1", "1": f"{setting}-".ljust(64, "x")}
         secrets.create_secret(Name=os.environ[setting], SecretString=json.dumps(ring))
-    sqs = boto3.client("sqs")
+    sqs = aws.client("sqs")
     for queue in QUEUES:
         url = sqs.create_queue(QueueName=f"kaquan-test-{queue}")["QueueUrl"]
         environment.setenv(queue.upper().replace("-", "_") + "_QUEUE", url)

@@ -20,10 +20,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
-import boto3
 from boto3.dynamodb.types import TypeDeserializer
 
-from shared.kernel import clock, settings
+from shared.kernel import aws, clock, settings
 from shared.kernel.errors import Refusal
 from shared.kernel.http import Caller
 from shared.orders.contract import Contact, PlaceOrder, WantedLine
@@ -145,7 +144,7 @@ class Crowd:
 
     def table(self, name: str, **more: Any) -> list[Item]:
         """Every item of a table, or with IndexName of an index."""
-        pages = boto3.client("dynamodb").get_paginator("scan").paginate(
+        pages = aws.client("dynamodb").get_paginator("scan").paginate(
             TableName=settings.table(name), ConsistentRead="IndexName" not in more, **more
         )  # fmt: skip
         return [{key: _plain(value) for key, value in item.items()} for page in pages for item in page["Items"]]

@@ -10,18 +10,17 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 from urllib.parse import parse_qs
 
-import boto3
 from chalice.app import Chalice
 
 from infra.local.sandbox import SandboxProvider
-from shared.kernel import clock, settings
+from shared.kernel import aws, clock, settings
 from tests import imported
 
 CONTEXT = SimpleNamespace(
@@ -253,7 +252,7 @@ class Shop:
                     "receiptHandle": "x",
                 }
                 self.invoke(lambda: handler(worker)({"Records": [record]}, CONTEXT))  # noqa: B023  # called at once
-                boto3.client("sqs").delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+                aws.client("sqs").delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
             worked += len(messages)
             if not messages:
                 return worked
@@ -265,7 +264,7 @@ class Shop:
 
     def drop_messages(self) -> None:
         for _, url, message in self._messages():
-            boto3.client("sqs").delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+            aws.client("sqs").delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
 
     def deadlines(self, now: datetime) -> None:
         handler("deadlines")({"time": now.astimezone(UTC).isoformat()}, CONTEXT)
@@ -279,23 +278,31 @@ class Shop:
                 self.invoke(lambda: handler(reader)({"Records": records}, CONTEXT))  # noqa: B023  # called at once
 
     def _changes(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        streams, dynamodb = boto3.client("dynamodbstreams"), boto3.client("dynamodb")
+        streams = aws.client("dynamodbstreams")
+        for name, arn, shard in self._shards:
+            # Not by the iterator of the last answer: moto's is lost with the first transaction that fails.
+            last = self.seen.get(arn)
+            start = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": last} if last else {}
+            iterator = streams.get_shard_iterator(
+                StreamArn=arn, ShardId=shard, **{"ShardIteratorType": "TRIM_HORIZON", **start}
+            )["ShardIterator"]
+            for record in streams.get_records(ShardIterator=iterator)["Records"]:
+                self.seen[arn] = record["dynamodb"]["SequenceNumber"]
+                record["dynamodb"].pop("ApproximateCreationDateTime", None)
+                yield name, record
+
+    @cached_property
+    def _shards(self) -> list[tuple[str, str, str]]:
+        """(table, stream, shard): a stream of a local cloud has one shard, for good."""
+        streams, dynamodb, found = aws.client("dynamodbstreams"), aws.client("dynamodb"), []
         for name in STREAMS:
             arn = dynamodb.describe_table(TableName=settings.table(name))["Table"]["LatestStreamArn"]
-            for shard in streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
-                # Not by the iterator of the last answer: moto's is lost with the first transaction that fails.
-                last = self.seen.get(shard["ShardId"] + arn)
-                start = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": last} if last else {}
-                iterator = streams.get_shard_iterator(
-                    StreamArn=arn, ShardId=shard["ShardId"], **{"ShardIteratorType": "TRIM_HORIZON", **start}
-                )["ShardIterator"]
-                for record in streams.get_records(ShardIterator=iterator)["Records"]:
-                    self.seen[shard["ShardId"] + arn] = record["dynamodb"]["SequenceNumber"]
-                    record["dynamodb"].pop("ApproximateCreationDateTime", None)
-                    yield name, record
+            [shard] = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
+            found.append((name, arn, shard["ShardId"]))
+        return found
 
     def _messages(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        sqs = boto3.client("sqs")
+        sqs = aws.client("sqs")
         for worker in workers():
             url = settings.get(worker.upper() + "_QUEUE")
             for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):

@@ -13,8 +13,6 @@ from shared.steps import card_dispatch, insights
 from tests import imported
 from tests.shop import Inbox, Shop
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture
 def shop(cloud: None, tmp_path: Path) -> Iterator[Shop]:
@@ -37,6 +35,5 @@ def new_shop(folder: Path) -> Iterator[Shop]:
         environment.setenv("SANDBOX_URL", provider.url)
         environment.setenv("PUBLIC_URL", inbox.url)
         shop = Shop(provider, inbox)
-        seen = imported.catalogue((ROOT / "infra/local/sample/catalogue.csv").read_bytes(), clock.now())
-        shop.done.add(seen.job_id)
+        shop.done |= imported.sample_catalogue(clock.now())
         yield shop

@@ -19,11 +19,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import boto3
 import pytest
 from botocore.client import BaseClient
 
-from shared.kernel import clock, passing, settings
+from shared.kernel import aws, clock, passing, settings
 from shared.steps import import_files
 from tests.crowd import SCALE, SEEDS, Crowd, crowded
 from tests.deaths import Died
@@ -252,23 +251,23 @@ def counted(crowd: Crowd) -> dict[str, Counter[str]]:
 
 def stored(crowd: Crowd) -> Iterator[tuple[str, bytes]]:
     """Every item of every table, every object and every message there is."""
-    for table in boto3.client("dynamodb").list_tables()["TableNames"]:
-        for page in boto3.client("dynamodb").get_paginator("scan").paginate(TableName=table):
+    for table in aws.client("dynamodb").list_tables()["TableNames"]:
+        for page in aws.client("dynamodb").get_paginator("scan").paginate(TableName=table):
             for item in page["Items"]:
                 yield table, repr(item).encode()
-    s3 = boto3.client("s3")
+    s3 = aws.client("s3")
     for bucket in s3.list_buckets()["Buckets"]:
         for found in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", []):
             yield found["Key"], s3.get_object(Bucket=bucket["Name"], Key=found["Key"])["Body"].read()
-    for url in boto3.client("sqs").list_queues().get("QueueUrls", []):
-        for message in boto3.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+    for url in aws.client("sqs").list_queues().get("QueueUrls", []):
+        for message in aws.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
             yield url, message["Body"].encode()
 
 
 def unread() -> int:
     """Stream records that nobody could read."""
     url, name = settings.get("RELAY_FAILURES_QUEUE"), "ApproximateNumberOfMessages"
-    return int(boto3.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
+    return int(aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
 
 
 def leaks(crowd: Crowd, said: str, phones: Collection[bytes]) -> list[str]:

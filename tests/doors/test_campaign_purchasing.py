@@ -21,7 +21,6 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-import boto3
 import pytest
 from botocore.client import BaseClient
 
@@ -32,7 +31,7 @@ from infra.local.suppliers.common import Supplier as StandIn
 from infra.local.suppliers.ledger import GIVEN_BACK, OPEN, Order
 from shared.inventory import opening
 from shared.inventory import records as inventory
-from shared.kernel import clock
+from shared.kernel import aws, clock
 from shared.kernel.money import minor_from_e6
 from shared.orders.contract import Contact, PlaceOrder, WantedLine
 from shared.staff import records as staff
@@ -118,7 +117,7 @@ class Later:
 
     def send_due(self) -> None:
         while self.waiting and self.waiting[0][0] <= time.time():
-            boto3.client("sqs").send_message_batch(**heapq.heappop(self.waiting)[2])
+            aws.client("sqs").send_message_batch(**heapq.heappop(self.waiting)[2])
 
 
 @dataclass
