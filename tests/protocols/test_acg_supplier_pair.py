@@ -94,7 +94,7 @@ def test_no_fault_makes_us_believe_what_is_not_so(acg: Supplier, them: Acg, faul
     told = acg.place(purchase, now())
     lost_nothing(them, acg, purchase, told)
 
-    if fault in ("silent", "slow", "500", "garbage", "cut_short"):  # bought, and nothing can find it again
+    if fault in ("silent", "slow", "500", "403", "garbage", "cut_short"):  # bought, and nothing can find it again
         assert (told.outcome, len(bought(them, purchase))) == (Outcome.UNKNOWN, 1)
         assert acg.ask(purchase.number, "", now()).outcome is Outcome.UNKNOWN
         assert outcome(acg.place(purchase, now())) == (Outcome.UNKNOWN, Reason.DUPLICATE)

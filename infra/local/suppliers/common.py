@@ -45,7 +45,7 @@ _BEFORE = (  # nothing was done
     "refuse_signature",
     "refuse_address",
 )
-_AFTER = ("silent", "slow", "500", "garbage", "cut_short")  # it was done
+_AFTER = ("silent", "slow", "500", "403", "garbage", "cut_short")  # it was done
 BUY = (
     "late",
     "late_asks",
@@ -197,6 +197,8 @@ class Supplier(Counterpart):
                 self.wait(fault.seconds if fault else 0)
             case "500":
                 return Reply(500, b"<html>Internal Server Error</html>", "text/html")
+            case "403":  # of what stands before his shop, and dislikes his answer
+                return Reply(403, b"<html>Forbidden</html>", "text/html")
             case "garbage":
                 return Reply(200, b"<html><body>OK</body></html>", "text/html")
             case "cut_short":
