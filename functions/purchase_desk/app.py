@@ -6,12 +6,14 @@ from shared.kernel.errors import Busy, InvalidRequest, NotFound
 from shared.kernel.http import Caller, answers, door, entry
 from shared.staff.permissions import may
 from shared.steps import purchase_desk
-from shared.suppliers.errors import AttemptOver
+from shared.suppliers.errors import AccountAltered, AttemptOver, NotByHand
 from shared.suppliers.purchase_contract import (
+    AccountToTopUp,
     AllowPrice,
     AttemptList,
     AttemptView,
     PurchaseQuery,
+    RevealAccount,
     SettleAttempt,
     VoidPurchase,
 )
@@ -36,6 +38,18 @@ def list_attempts(query: PurchaseQuery) -> AttemptList:
 def allow_price(number: str, body: AllowPrice, caller: Caller) -> AttemptView:
     """Let a line that waits for it cost more this time."""
     return purchase_desk.allow(number, body, caller.name, clock.now())
+
+
+@app.route("/console/purchases/{number}/account", methods=["POST"])
+@answers(
+    AccountToTopUp,
+    takes=RevealAccount,
+    permission=may("accounts.reveal"),
+    refusals=(NotFound, NotByHand, AccountAltered),
+)
+def reveal_account(number: str, body: RevealAccount, caller: Caller) -> AccountToTopUp:
+    """Show the account of a top-up to who is to buy it by hand, and says why; recorded for ever."""
+    return purchase_desk.reveal_account(number, body, caller, clock.now())
 
 
 @app.route("/console/purchases/{number}/settle", methods=["POST"])

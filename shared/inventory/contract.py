@@ -20,7 +20,9 @@ class Page(Shape):
 
 
 class LookView(Shape):
-    """A look at a code; `viewer` is ``buyer`` or the name of a member of staff."""
+    """A look at a code; `viewer` is ``buyer`` or the name of a member of staff.
+
+    card_id: of a top-up's account, the number of its attempt to buy."""
 
     view_id: str
     card_id: str

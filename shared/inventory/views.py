@@ -1,4 +1,5 @@
-"""Every look at a code: written before the code is shown, never changed, found by card and by member of staff."""
+"""Every look at a code, or at the account of a top-up that is bought by hand: written before it is shown, never
+changed, found by card and by member of staff."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ class View(records.Record):
     class Meta(records.Options):
         table_name = settings.table("views")
 
-    card_id = UnicodeAttribute(hash_key=True)
+    card_id = UnicodeAttribute(hash_key=True)  # or, of an account, the number of its attempt to buy
     view_id = UnicodeAttribute(range_key=True)
     order_id = UnicodeAttribute(null=True)
     export_id = UnicodeAttribute(null=True)

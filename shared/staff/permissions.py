@@ -37,6 +37,7 @@ MATRIX = {
     "offers.write": _SHOP,  # what is bought for a SKU, and of whom first
     "purchases.read": _EVERYONE - {SUPPORT},
     "purchases.write": _SHOP,  # what a person has bought, or found out
+    "accounts.reveal": _SHOP,  # of a top-up that is bought by hand, with a reason; each use is an event
     "suppliers.approve": _MONEY,  # it says to whom our money goes
     "orders.read": _EVERYONE,
     "reviews.read": _EVERYONE,

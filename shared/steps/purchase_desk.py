@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import date, datetime
 
+from cryptography.exceptions import InvalidTag
+
 from shared.catalog import records as catalog
-from shared.inventory import lots
+from shared.inventory import codes, lots, views
 from shared.jobs.contract import RecallView
-from shared.kernel import clock
+from shared.kernel import clock, people
 from shared.kernel.errors import Busy, InvalidRequest, NotFound
-from shared.kernel.http import Amount
+from shared.kernel.http import Amount, Caller
 from shared.kernel.money import minor_from_e6
 from shared.kernel.records import Lost, Transaction
 from shared.kernel.telemetry import logger
@@ -19,17 +20,19 @@ from shared.ledger import posting
 from shared.ledger import records as ledger
 from shared.orders import records as orders
 from shared.staff import records as staff
-from shared.steps import purchase_received, purchase_reversed, recalls, supplier_scores
+from shared.steps import purchase_received, purchase_reversed, purchase_work, recalls, supplier_scores
 from shared.steps.supply import MINOR_E6
-from shared.suppliers import attempts, purchases, voids
+from shared.suppliers import accounts, attempts, prices, purchases, voids
 from shared.suppliers.attempts import AttemptState
-from shared.suppliers.errors import AttemptOver
+from shared.suppliers.errors import AccountAltered, AttemptOver, NotByHand
 from shared.suppliers.purchase_contract import (
+    AccountToTopUp,
     AllowPrice,
     AttemptList,
     AttemptView,
     ChoiceView,
     LeftOutView,
+    RevealAccount,
     SaidView,
     SettleAttempt,
     VoidPurchase,
@@ -49,18 +52,18 @@ def allow(number: str, wanted: AllowPrice, by: str, now: datetime) -> AttemptVie
     attempt = _attempt(number)
     most_e6 = wanted.most_minor * MINOR_E6
     if attempt.now_state is not AttemptState.HELD:
-        if int(attempt.most_e6) == most_e6:
-            return _view(attempt)  # said before
-        raise AttemptOver(state=str(attempt.state))
-    if most_e6 <= int(attempt.most_e6):
+        if int(attempt.most_e6) != most_e6:
+            raise AttemptOver(state=str(attempt.state))
+    elif most_e6 <= int(attempt.most_e6):
         raise InvalidRequest(fields=[{"field": "most_minor", "reason": "not_more"}])
-    try:
-        moved = purchases.move_alone(
-            attempt, AttemptState.FAILED, now, None, most_e6=most_e6, reason=Reason.ABOVE_CEILING
-        )
-    except Lost:
-        raise Busy from None
-    _decided(moved, "price_jump", by, wanted.note, now)
+    else:
+        try:
+            purchases.move_alone(attempt, AttemptState.FAILED, now, None, most_e6=most_e6, reason=Reason.ABOVE_CEILING)
+        except Lost:
+            raise Busy from None
+    # Also where it was said before: whoever said it first may have died here.
+    staff.end_if_open("price_jump", number, by, wanted.note, now)
+    purchases.hint(attempt, now, ask=False)
     return _view(_attempt(number))
 
 
@@ -79,7 +82,7 @@ def settle(number: str, wanted: SettleAttempt, by: str, now: datetime) -> Attemp
             if wanted.outcome == "failed":
                 _failed(attempt, kept_e6, now)
             else:
-                _delivered(attempt, wanted, now)
+                _delivered(attempt, wanted, by, now)
         except Lost:
             raise Busy from None
         logger.info(
@@ -95,11 +98,36 @@ def settle(number: str, wanted: SettleAttempt, by: str, now: datetime) -> Attemp
     return _view(_attempt(number))
 
 
+def reveal_account(number: str, wanted: RevealAccount, caller: Caller, now: datetime) -> AccountToTopUp:
+    """The account of a top-up, for whoever is to buy it by hand; each look is written down before it is answered.
+
+    NotByHand unless it waits for a person to buy it; AccountAltered.
+    """
+    attempt = _attempt(number)
+    waits = attempt.now_state in attempts.OUT and attempt.delivers == Delivers.TOPUP
+    if not waits or accounts.head_of(str(attempt.supplier)).kind != prices.BY_FILE:
+        raise NotByHand
+    order = orders.outline_of(str(attempt.order_id))
+    line = next(one for one in order.lines if one.number == attempt.line)
+    sku = catalog.skus([str(attempt.sku)])[str(attempt.sku)]
+    address = people.hashed("address", caller.address)
+    views.record([number], caller.name, address, wanted.reason, now, order_id=order.order_id, staff=True)
+    try:
+        given = purchase_work.account_of(purchase_work.Work(order, line, sku, clock.since(now)))
+    except InvalidTag:
+        logger.error("an account is not what its buyer gave", order_id=order.order_id, part=str(attempt.part))
+        raise AccountAltered from None
+    return AccountToTopUp(
+        number=number, supplier=str(attempt.supplier), product=str(attempt.product), sku=sku.sku, account=dict(given)
+    )
+
+
 def void(number: str, wanted: VoidPurchase, by: str, now: datetime) -> RecallView:
     """Recall what a purchase brought, and hold it against its supplier. Saying so again changes nothing.
 
     NotFound where it brought no cards. An issuer's word needs no statistics: nothing more of the kind is bought of the
-    supplier until a person has looked.
+    supplier until a person has looked. A whole day is another recall: cards that the supplier took back before are made
+    good by that of their purchase, which is started as well.
     """
     attempt = _attempt(number)
     supplier, sku, day = str(attempt.supplier), str(attempt.sku), None
@@ -108,15 +136,18 @@ def void(number: str, wanted: VoidPurchase, by: str, now: datetime) -> RecallVie
         received = clock.parse(str(lots.lot_of(str(attempt.lot_id)).received_at))
         day = clock.shanghai_day(received).isoformat()
         target = recalls.of_day(supplier, sku, clock.shanghai_day(received))
+        if attempt.now_state is AttemptState.REVERSED:
+            recalls.start(recalls.of_purchase(number), wanted.note, by, now)
     recall = recalls.start(target, wanted.note, by, now)
     source, notice_id = voids.Source(wanted.source), f"{sku}#{day}" if day else number
     cards = int(attempt.delivered)
-    new = voids.note(supplier, notice_id, source, sku, number, cards, day, recall.recall_id, wanted.note, by, now)
     if found := catalog.skus([sku]).get(sku):
         if source is voids.Source.ISSUER:
             supplier_scores.issuer_told(supplier, found.category, now)
-        elif new and attempt.now_state is not AttemptState.REVERSED:  # of which the score knows by itself
-            supplier_scores.went_bad(supplier, found.category, cards, now)
+        elif attempt.now_state is not AttemptState.REVERSED and not voids.is_known(supplier, notice_id):
+            supplier_scores.went_bad(supplier, found.category, cards, now)  # what is reversed it counts by itself
+    # Noted last: whoever dies before it has it counted twice, and not never.
+    voids.note(supplier, notice_id, source, sku, number, cards, day, recall.recall_id, wanted.note, by, now)
     staff.end_if_open(purchase_reversed.TASK, number, by, wanted.note, now)
     logger.info("a purchase was called void", supplier=supplier, number=number, source=source, by=by)
     return recall
@@ -146,7 +177,7 @@ def _failed(attempt: Attempt, kept_e6: int, now: datetime) -> None:
             ledger.post(tx, "purchase", legs, now, order_id=order_id, channel=channel)
 
 
-def _delivered(attempt: Attempt, wanted: SettleAttempt, now: datetime) -> None:
+def _delivered(attempt: Attempt, wanted: SettleAttempt, by: str, now: datetime) -> None:
     cards = attempt.delivers == Delivers.CARDS
     pieces = len(wanted.cards) if cards else wanted.pieces
     if not 0 < pieces <= int(attempt.quantity) or bool(wanted.cards) is not cards:
@@ -163,20 +194,16 @@ def _delivered(attempt: Attempt, wanted: SettleAttempt, now: datetime) -> None:
     )
     paid_e6 = int(attempt.landed_e6) * pieces if wanted.cost_minor is None else wanted.cost_minor * MINOR_E6
     sku = catalog.skus([str(attempt.sku)])[str(attempt.sku)]
-    purchase_received.take_in(attempt, answer, sku.shards, paid_e6, now)
+    purchase_received.take_in(attempt, answer, sku.shards, paid_e6, now, by)
 
 
 def _goods(code: str, number: str | None, expires_on: str | None) -> Goods:
+    if not codes.shown(code) or (number and not codes.shown(number)):
+        raise InvalidRequest(fields=[{"field": "cards.code", "reason": "empty_code"}])
     try:
         return Goods(Secret(code, number), date.fromisoformat(expires_on) if expires_on else None)
     except ValueError:
         raise InvalidRequest(fields=[{"field": "cards.expires_on", "reason": "bad_date"}]) from None
-
-
-def _decided(attempt: Attempt, kind: str, by: str, note: str, now: datetime) -> None:
-    with suppress(Lost):
-        staff.end_if_open(kind, str(attempt.number), by, note, now)
-    purchases.hint(attempt, now)
 
 
 def _attempt(number: str) -> Attempt:

@@ -7,7 +7,7 @@ start, makes them good.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -16,7 +16,6 @@ from shared.inventory import records as inventory
 from shared.inventory.records import Card
 from shared.inventory.states import CardState
 from shared.kernel.errors import Busy
-from shared.kernel.money import minor_from_e6
 from shared.kernel.records import Lost, Transaction
 from shared.kernel.telemetry import count, logger
 from shared.ledger import posting
@@ -57,7 +56,7 @@ def _store(attempt: Attempt, answer: Answer, cards: Sequence[Card], now: datetim
     with Transaction() as tx:
         said = purchases.told(attempt, "reversed", answer, now)
         purchases.move(tx, attempt, AttemptState.REVERSED, now, None, reason=Reason.REVERSED, said=said)
-        for card in cards:
+        for card in filter(recalls.unsettled, cards):
             recalls.mark(tx, _recall_id(attempt), card)
         if legs:
             order_id, channel = str(attempt.order_id), str(head.channel)
@@ -74,28 +73,29 @@ def call_somebody(attempt: Attempt, now: datetime) -> None:
 
 
 def _claim(attempt: Attempt, cards: Sequence[Card]) -> list[posting.Leg]:
-    """What he has given back, out of where it stands: what no card bears was our loss, as codes that came twice are."""
+    """What he has given back, out of where it stands: in stock, in the cost of goods, or, as codes that came twice and
+    what came beyond the order, in our losses. Cards that were recalled before were claimed then."""
     supplier, sku = str(attempt.supplier), str(attempt.sku)
-    pieces, cost_e6 = int(attempt.delivered), int(attempt.cost_e6)
+    pieces = int(attempt.delivered) + int(attempt.duplicates)
+    costs = posting.split(int(attempt.cost_e6), [1] * pieces) if pieces else []
+    stocked, sold, lost = list[int](), costs[: int(attempt.ordered)], costs[int(attempt.ordered) :]
     if attempt.delivers == Delivers.CARDS:
-        stands: dict[bool, list[int]] = defaultdict(list)
-        for card in cards:
-            stands[card.state == CardState.SOLD].append(int(card.cost_e6))
-        return list(posting.supplier_claim(supplier, [(sku, stands[False])], [(sku, stands[True])]))
-    costs = posting.split(cost_e6, [1] * pieces) if pieces else []
-    if attempt.now_state is AttemptState.LATE:
-        lost = posting.paid_for_nothing(supplier, sku, costs)
-        return list(posting.reversal(lost)) if lost else []
-    return list(posting.supplier_claim(supplier, [], [(sku, costs)])) if any(map(minor_from_e6, costs)) else []
+        here = [card for card in cards if recalls.unsettled(card)]
+        stocked = [int(card.cost_e6) for card in here if card.state != CardState.SOLD]
+        sold = [int(card.cost_e6) for card in here if card.state == CardState.SOLD]
+        lost = list((Counter(costs) - Counter(int(card.cost_e6) for card in cards)).elements())
+    written_off = posting.paid_for_nothing(supplier, sku, lost)
+    claimed = posting.supplier_claim(supplier, [(sku, stocked)], [(sku, sold)])
+    return [*claimed, *(posting.reversal(written_off) if written_off else ())]
 
 
 def _cards(attempt: Attempt) -> list[Card]:
-    """Those of the purchase that nobody has recalled yet; Busy while the index does not show all that it brought."""
+    """Those of the purchase; Busy while the index does not show all that it brought."""
     seen = inventory.known(inventory.of_lot(str(attempt.lot_id)), SEEN)
     found = [card for card in seen if card.purchase_id == attempt.number]
     if len(found) < int(attempt.delivered):
         raise Busy
-    return [card for card in found if recalls.unsettled(card)]
+    return found
 
 
 def _recall_id(attempt: Attempt) -> str:

@@ -77,6 +77,22 @@ class AllowPrice(Shape):
     note: Note
 
 
+class RevealAccount(Shape):
+    """reason: why he has to see it; kept for ever, beside his name."""
+
+    reason: Annotated[str, Field(min_length=3, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$")]
+
+
+class AccountToTopUp(Shape):
+    """What the buyer has filled in, in clear, by the names of the SKU's fields."""
+
+    number: str
+    supplier: str
+    product: str
+    sku: str
+    account: dict[str, str]
+
+
 class GoodsBrought(Shape):
     code: Code
     number: Code | None = None

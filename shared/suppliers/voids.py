@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
 
@@ -48,8 +49,8 @@ def note(
     text: str,
     by: str,
     now: datetime,
-) -> bool:
-    """Remember a notice; says whether this is new. The first word of it stays."""
+) -> None:
+    """Remember a notice; the first word of it stays."""
     told = Void(
         code,
         _PART + notice_id,
@@ -63,9 +64,15 @@ def note(
         said_by=by,
         at=clock.iso(now),
     )
-    try:
+    with suppress(records.Lost):
         records.insert(told, "void")
-    except records.Lost:
+
+
+def is_known(code: str, notice_id: str) -> bool:
+    """Whether such a notice was remembered before."""
+    try:
+        Void.get(code, _PART + notice_id, consistent_read=True)
+    except Void.DoesNotExist:
         return False
     return True
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,6 +14,7 @@ from shared.inventory import records as inventory
 from shared.inventory.states import CardState
 from shared.kernel import clock
 from shared.orders import records as orders
+from shared.orders.records import Line
 from shared.staff import records as staff
 from shared.steps import purchase_reversed, purchasing, settlement
 from shared.suppliers import attempts, purchases
@@ -43,7 +43,7 @@ def them(shop: Shop, tmp_path: Path) -> Iterator[Selling]:
         yield found
 
 
-def bought(shop: Shop, sku: str = TOP_UP, quantity: int = 1, **more: Any) -> Placed:
+def paid(shop: Shop, sku: str = TOP_UP, quantity: int = 1) -> Placed:
     account = {"account": {"qq": QQ}} if sku == TOP_UP else {}
     answer = shop.place(lines=[{"sku": sku, "quantity": quantity, **account}])
     assert answer.status == 201, answer.body
@@ -52,6 +52,11 @@ def bought(shop: Shop, sku: str = TOP_UP, quantity: int = 1, **more: Any) -> Pla
         body["order_id"], body["access_token"], body["payment"]["redirect_url"], body["payment"]["payment_id"]
     )
     shop.pay(order)
+    return order
+
+
+def bought(shop: Shop, sku: str = TOP_UP, quantity: int = 1) -> Placed:
+    order = paid(shop, sku, quantity)
     pump_until(shop, order, "delivered")
     return order
 
@@ -62,11 +67,11 @@ def attempt_of(order: Placed) -> Attempt:
 
 
 def void(shop: Shop, them: Selling, order: Placed) -> None:
-    """The supplier takes it back, and says so."""
+    """The supplier takes the first that he delivered of it back, and says so."""
     while not shop.inbox.callbacks.empty():
         shop.called_back()
     shop.pump()
-    StandIn.void(them.url, str(attempt_of(order).upstream_no), refund=True)
+    StandIn.void(them.url, str(purchases.of_order(order.order_id)[0].upstream_no), refund=True)
 
 
 def heard(shop: Shop) -> None:
@@ -172,6 +177,49 @@ def test_unsold_cards_that_are_taken_back_are_sold_to_nobody(shop: Shop, tmp_pat
     assert balanced()
 
 
+def test_codes_that_came_twice_are_a_loss_no_more_when_they_are_taken_back(shop: Shop, them: Selling) -> None:
+    bought(shop, CARD)
+    them.misbehave("buy", "same_code")
+    order = bought(shop, CARD, 2)
+    first = purchases.of_order(order.order_id)[0]
+    assert (int(first.delivered), int(first.duplicates)) == (1, 1)
+    void(shop, them, order)
+    heard(shop)
+
+    assert purchases.of_order(order.order_id)[0].state == AttemptState.REVERSED
+    assert entries("supplier_claim") == [{"payable:them": 18200, "cogs": -9100, "write_offs": -9100}]
+    assert balanced()
+
+
+def test_where_all_codes_had_come_before_their_money_is_claimed_back_all_the_same(shop: Shop, them: Selling) -> None:
+    bought(shop, CARD)
+    them.misbehave("buy", "same_code")
+    order = shop.placed(CARD)
+    shop.pay(order)
+    pump_until(shop, order, "refunded")
+    void(shop, them, order)
+    heard(shop)
+
+    assert entries("supplier_claim") == [{"payable:them": 9100, "write_offs": -9100}]
+    assert balanced()
+
+
+def test_what_came_of_a_top_up_beyond_its_order_is_claimed_out_of_the_losses(shop: Shop, them: Selling) -> None:
+    them.misbehave("buy", "late", seconds=60)
+    order = paid(shop, TOP_UP, 2)
+    shop.pump()
+    [line] = orders.order_of(order.order_id).lines
+    line.update([Line.got.set(1)])  # as if another had brought one of them
+    StandIn.end(them.url, str(attempt_of(order).upstream_no))
+    heard(shop)
+    assert (attempt_of(order).state, int(attempt_of(order).delivered)) == (AttemptState.DELIVERED, 2)
+    void(shop, them, order)
+    heard(shop)
+
+    assert entries("supplier_claim") == [{"payable:them": 1300, "cogs": -650, "write_offs": -650}]
+    assert balanced()
+
+
 def test_a_card_that_is_sold_in_the_moment_of_its_reversal_is_claimed_as_what_it_is(
     shop: Shop, them: Selling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,16 +287,17 @@ def test_what_a_person_has_in_his_hands_is_not_undone_by_a_supplier_who_knows_no
     assert shop.call("POST", path, said, groups="operator").status == 200
     eventually(lambda: them.bought()[0]["state"] == "failed")
     shop.pump()
+    assert open_tasks() == []
+    heard(shop)  # nor by what he says of it himself, which is for a person to settle
 
     assert (attempt_of(order).state, shop.status(order)) == (AttemptState.DELIVERED, "delivered")
-    assert open_tasks() == []
+    assert open_tasks() == [("purchase_reversed", str(attempt_of(order).number))]
+    assert (entries("supplier_claim"), [bool(card.recall_id) for card in sold(order)]) == ([], [False])
 
 
 def test_an_attempt_that_brought_nothing_cannot_be_reversed(shop: Shop, them: Selling) -> None:
     them.misbehave("buy", "late", seconds=60)
-    answer = shop.place(lines=[{"sku": TOP_UP, "quantity": 1, "account": {"qq": QQ}}])
-    order = Placed(answer.body["order_id"], "", answer.body["payment"]["redirect_url"], "")
-    shop.pay(order)
+    order = paid(shop)
     shop.pump()
     said = {"outcome": "reversed", "note": "a mistake"}
     path = f"/console/purchases/{attempt_of(order).number}/settle"

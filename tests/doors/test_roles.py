@@ -104,6 +104,7 @@ TABLE = {
     "POST /console/procurement/orders": SHOP,
     "POST /console/procurement/orders/{order}/close": SHOP,
     "GET /console/purchases": "owner operator finance auditor",
+    "POST /console/purchases/{number}/account": SHOP,
     "POST /console/purchases/{number}/allow": SHOP,
     "POST /console/purchases/{number}/settle": SHOP,
     "POST /console/purchases/{number}/void": SHOP,

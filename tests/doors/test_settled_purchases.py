@@ -13,9 +13,11 @@ from infra.local.suppliers.common import Supplier as StandIn
 from shared.inventory import records as inventory
 from shared.inventory.states import CardState
 from shared.kernel import clock
+from shared.staff import records as staff
 from shared.steps import settlement
 from shared.suppliers import purchases
 from shared.suppliers.purchases import Attempt
+from tests.deaths import dying_after, retried
 from tests.hub import Selling, entries, pump_until, selling
 from tests.shop import Answer, Placed, Shop
 
@@ -98,10 +100,41 @@ def test_money_that_is_kept_is_booked_with_the_word_that_nothing_came(shop: Shop
 
 
 def test_of_what_waits_for_a_price_nothing_can_have_come(shop: Shop, deaf: Selling) -> None:
+    order = held(shop, deaf)
+    answer = settle(shop, order, outcome="delivered", cards=[{"code": "LATE1-LATE2-LATE3-LATE4"}])
+    assert (answer.status, answer.body["code"]) == (409, "attempt_over")
+    assert "当前状态为 held" in answer.body["detail"]
+
+
+def test_a_price_that_is_allowed_is_bought_at_though_who_takes_it_down_dies(shop: Shop, deaf: Selling) -> None:
+    nth, died = 0, True
+    while died:
+        nth += 1
+        order = held(shop, deaf)
+        path = f"/console/purchases/{attempt_of(order).number}/allow"
+        wanted = {"most_minor": 9900, "note": "a good customer"}
+        with dying_after(nth) as seen:
+            retried(lambda: shop.call("POST", path, wanted, groups="operator"))  # noqa: B023  # at once
+        died = len(seen) >= nth
+        pump_until(shop, order, "delivered")
+        assert [str(task.kind) for task in staff.open_tasks(9)] == []
+    assert nth > 3  # the attempt, the task, the hint
+
+
+@pytest.mark.parametrize(
+    "card", [{"code": " "}, {"code": "\u200b"}, {"code": "A1B2-C3D4-E5F6", "number": " "}], ids=str
+)
+def test_a_card_of_blanks_is_none(shop: Shop, order: Placed, card: dict[str, str]) -> None:
+    answer = settle(shop, order, outcome="delivered", cards=[card])
+    assert (answer.status, answer.body["fields"]) == (422, [{"field": "cards.code", "reason": "empty_code"}])
+    assert attempt_of(order).state == "failed"
+
+
+def held(shop: Shop, deaf: Selling) -> Placed:
+    """An order that nobody will fill at the price."""
     StandIn.change_product(deaf.url, "9", cost_e6=98_000_000)
     order = shop.placed(SKU)
     shop.pay(order)
     shop.pump()
     assert attempt_of(order).state == "held"
-    answer = settle(shop, order, outcome="delivered", cards=[{"code": "LATE1-LATE2-LATE3-LATE4"}])
-    assert (answer.status, answer.body["code"]) == (409, "attempt_over")
+    return order

@@ -19,9 +19,10 @@ from shared.staff import records as staff
 from shared.steps import purchasing, settlement
 from shared.suppliers import attempts, purchases
 from shared.suppliers.accounts import Head, Standing
+from shared.suppliers.admission import same
 from shared.suppliers.attempts import AttemptState
 from shared.suppliers.offers import Offer
-from tests.hub import Selling, entries, pump_until, selling
+from tests.hub import FOR_EVER, Selling, entries, pump_until, selling
 from tests.shop import Answer, Placed, Shop
 from tests.supplied import eventually
 
@@ -234,6 +235,64 @@ def test_an_account_that_was_topped_up_before_is_there_whatever_the_next_supplie
     assert tried(order)[0] == ("few", "delivered", "")
     assert tried(order)[-2:] == [("strict", "failed", "bad_account"), ("dear", "delivered", "")]
     assert seen(shop, order)["lines"][0]["got"] == 2
+
+
+# --- bought by hand ---
+
+
+@pytest.fixture
+def by_hand(shop: Shop) -> Placed:
+    """A top-up that only one with a price list sells."""
+    now = clock.iso(clock.now())
+    terms = {"kind": "pricelist", "terms": {}, "standing": Standing.APPROVED, "tier": "A", "synced_at": now}
+    Head("list", name="list", currency="CNY", rate_e6=1_000_000, brands={same("腾讯视频"): FOR_EVER}, **terms).save()
+    field = {"name": "qq", "label": "QQ", "options": []}
+    wanted = {"delivers": "topup", "cost_e6": 6_500_000, "fields": [field], "fills": {"qq": "qq"}, "changed_at": now}
+    Offer("list", "A1", title="腾讯视频 7天", sku=VIDEO, **wanted).save()
+    order = paid(shop)
+    shop.pump()
+    assert open_tasks() == ["buy_by_hand"]
+    return order
+
+
+def look(shop: Shop, order: Placed, groups: str = "operator") -> Answer:
+    number = purchases.of_order(order.order_id)[-1].number
+    body = {"reason": "I buy it of him now"}
+    return shop.call("POST", f"/console/purchases/{number}/account", body, groups=groups)
+
+
+def test_who_buys_by_hand_sees_the_account_and_is_written_down(
+    shop: Shop, by_hand: Placed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = str(purchases.of_order(by_hand.order_id)[0].number)
+    answer = look(shop, by_hand)
+    seen_by = shop.call("GET", "/console/staff/ann/views", groups="owner").body["views"]
+
+    assert (answer.status, answer.body["account"], answer.body["supplier"]) == (200, {"qq": QQ}, "list")
+    assert [(one["card_id"], one["order_id"], one["reason"]) for one in seen_by] == [
+        (number, by_hand.order_id, "I buy it of him now")
+    ]
+    for what in (everything(), *capsys.readouterr()):
+        assert QQ not in what
+
+
+def test_the_account_of_what_is_done_or_was_altered_is_shown_to_nobody(shop: Shop, by_hand: Placed) -> None:
+    line_of(by_hand).update([Line.quantity.set(2)])
+    assert look(shop, by_hand).body["code"] == "account_altered"
+    line_of(by_hand).update([Line.quantity.set(1)])
+    number = purchases.of_order(by_hand.order_id)[0].number
+    said = {"outcome": "delivered", "note": "bought", "pieces": 1, "proof": "his receipt"}
+    assert shop.call("POST", f"/console/purchases/{number}/settle", said, groups="operator").status == 200
+
+    assert (look(shop, by_hand).status, look(shop, by_hand).body["code"]) == (409, "not_by_hand")
+
+
+def test_the_account_of_what_a_supplier_tops_up_by_himself_is_shown_to_nobody(shop: Shop, cheap: Selling) -> None:
+    cheap.misbehave("buy", "late", seconds=60)
+    order = paid(shop)
+    shop.pump()
+
+    assert (look(shop, order).status, look(shop, order).body["code"]) == (409, "not_by_hand")
 
 
 # --- altered ---

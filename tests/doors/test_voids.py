@@ -22,6 +22,7 @@ from shared.steps import settlement, supply
 from shared.suppliers import purchases, scores, voids
 from shared.suppliers.purchases import Attempt
 from shared.suppliers.scoring import Record
+from tests.deaths import dying_after, retried
 from tests.hub import Selling, pump_until, selling
 from tests.shop import Answer, Placed, Shop
 
@@ -53,6 +54,19 @@ def attempt_of(order: Placed) -> Attempt:
 def say(shop: Shop, order: Placed, source: str = "issuer", **more: bool) -> Answer:
     wanted = {"source": source, "note": "the issuer has voided them", **more}
     return shop.call("POST", f"/console/purchases/{attempt_of(order).number}/void", wanted, groups="operator")
+
+
+def take_back(shop: Shop, them: Selling, order: Placed) -> None:
+    while not shop.inbox.callbacks.empty():
+        shop.called_back()
+    shop.pump()
+    StandIn.void(them.url, str(attempt_of(order).upstream_no), refund=True)
+    shop.called_back()
+    shop.pump()
+
+
+def scored() -> list[str]:
+    return [one.record for one in scores.of("them").values()]
 
 
 def marked(order: Placed) -> list[bool]:
@@ -148,12 +162,7 @@ def test_a_suppliers_own_word_counts_as_cards_that_went_bad(shop: Shop, them: Se
 
 def test_cards_that_were_taken_back_before_are_made_good_and_claimed_once(shop: Shop, them: Selling) -> None:
     order = bought(shop, quantity=2)
-    while not shop.inbox.callbacks.empty():
-        shop.called_back()
-    shop.pump()
-    StandIn.void(them.url, str(attempt_of(order).upstream_no), refund=True)
-    shop.called_back()
-    shop.pump()
+    take_back(shop, them, order)
     assert shop.status(order) == "delivered"
     assert [str(task.kind) for task in staff.open_tasks(9)] == ["purchase_reversed"]
 
@@ -165,6 +174,32 @@ def test_cards_that_were_taken_back_before_are_made_good_and_claimed_once(shop: 
     assert claims() == [{"payable:them": 18200, "cogs": -18200}]
     assert "purchase_reversed" not in [str(task.kind) for task in staff.open_tasks(9)]
     assert balanced()
+
+
+def test_a_whole_day_makes_good_what_was_taken_back_before_as_well(shop: Shop, them: Selling) -> None:
+    one, other = bought(shop), bought(shop)
+    take_back(shop, them, one)
+    assert say(shop, one, "supplier", whole_day=True).body["target"]["sku"] == SKU
+    shop.pump()
+
+    assert [shop.status(order) for order in (one, other)] == ["refunded", "refunded"]
+    assert claims() == [{"payable:them": 9100, "cogs": -9100}] * 2
+    assert "purchase_reversed" not in [str(task.kind) for task in staff.open_tasks(9)]
+    assert balanced()
+
+
+def test_a_suppliers_word_counts_though_who_takes_it_down_dies(shop: Shop, them: Selling) -> None:
+    orders = [bought(shop) for _ in range(8)]  # soon nothing more is bought of him
+    died, before = [], scored()
+    for nth, order in enumerate(orders, 1):
+        with dying_after(nth) as seen:
+            retried(lambda: say(shop, order, "supplier"))  # noqa: B023  # at once
+        died.append(len(seen) >= nth)
+        assert scored() != before, f"after write {nth}"
+        assert voids.is_known("them", str(attempt_of(order).number))
+        before = scored()
+    assert died[2]  # the recall, the score, the notice
+    assert not died[-1]
 
 
 def test_cards_in_stock_take_the_place_of_void_ones(shop: Shop, them: Selling) -> None:

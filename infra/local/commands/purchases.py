@@ -35,6 +35,11 @@ def add(command: Command) -> None:
     allow.add_argument("number", help=NUMBER)
     allow.add_argument("most", type=terminal.an_amount, metavar="AMOUNT", help="what one piece may cost, such as 93.50")
     allow.add_argument("--note", required=True, help="why that is right; kept")
+    account = command(
+        "account", _account, "show yourself whose account you are to top up by hand; written down for ever"
+    )
+    account.add_argument("number", help=NUMBER)
+    account.add_argument("--reason", required=True, help="why you have to see it")
     settle = command("settle", _settle, "say what you have bought by hand, or have found out about an attempt")
     settle.add_argument("number", help=NUMBER)
     settle.add_argument(
@@ -113,6 +118,13 @@ def _allow(shop: Shop, wanted: Namespace) -> None:
     print(f"  a piece may cost {money(one['most'])}: it is tried again now")
 
 
+def _account(shop: Shop, wanted: Namespace) -> None:
+    found = shop.call("POST", f"/console/purchases/{part(wanted.number)}/account", {"reason": wanted.reason})
+    print(f"  {found['sku']} of {found['supplier']} ({found['product']}), for")
+    for name, value in found["account"].items():
+        print(f"  {name}: {value}")
+
+
 def _settle(shop: Shop, wanted: Namespace) -> None:
     body = {
         "outcome": wanted.outcome,
@@ -180,4 +192,4 @@ def _cards(file: Path) -> list[dict[str, str | None]]:
         raise Failed(f"{file} is not in UTF-8") from None
     if not found:
         raise Failed(f"{file} has no cards, or lines that are none: a code, or number,code, in each line")
-    return [{"code": one.code.code, "number": one.number or None} for one in found]
+    return [{"code": one.code.code, "number": one.code.number} for one in found]

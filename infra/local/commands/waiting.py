@@ -29,7 +29,7 @@ TASKS = {
     "supplier_tier": "a supplier is trusted less in a family of SKUs: `scores` says why",
     "price_jump": "nobody sells it for what it may cost (涨价): `allow` it within four hours, or its money goes back",
     "purchase_unknown": "nobody can say whether it was bought: ask the supplier, then `settle` it; never buy it anew",
-    "buy_by_hand": "buy it yourself (人工采购) from the supplier that `purchases` names, then `settle` it (of a top-up, `account` shows whose)",
+    "buy_by_hand": "buy it yourself (人工采购) of whom `purchases` names (`account`: for whom), then `settle` it",
     "purchase_altered": "an account is not what its buyer gave: nothing is bought; `refund` it, and ask how it came",
     "purchase_duplicates": "a supplier sold codes that were sold before (重复卡密): claim the money back from him",
     "purchase_twice": "a top-up was done twice: claim the money back from the supplier",
