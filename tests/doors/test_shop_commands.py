@@ -471,6 +471,8 @@ def test_two_people_let_a_supplier_in_and_hear_whether_he_answers(terminal: Term
             came = terminal("supplier-document", "acme", paper, "scan.pdf", "--to", company, "--until", "2099-12-31")
             document = came.split()[0]
             assert "two people" in terminal.refused("accept-document", "acme", document, "--as", "owner")
+            assert f"{paper} of {company}" in terminal("open-document", "acme", document, f"{paper}.pdf")
+            assert Path(f"{paper}.pdf").read_bytes() == scan.read_bytes()
             accepted = terminal("accept-document", "acme", document)
         assert "all papers are there" in accepted
         assert "acme is reviewed" in terminal("review-supplier", "acme")
@@ -490,6 +492,9 @@ def test_two_people_let_a_supplier_in_and_hear_whether_he_answers(terminal: Term
     file.write_text(json.dumps({"code": "list", "kind": "pricelist", "name": "一级代理", "company": company}))
     terminal("supplier", str(file))
     assert "a person buys from him" in terminal("check-supplier", "list")
+    file.write_bytes(b"x" * 45_001)
+    assert "do not split it" in terminal.refused("price-list", "list", str(file))
+    assert "no file of doc_none" in terminal.refused("open-document", "list", "doc_none")
     file.write_text("{}")
     assert "is not JSON such as" in terminal.refused("supplier", str(file))
 

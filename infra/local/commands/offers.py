@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local import client
+from infra.local.background import Failed
 from infra.local.client import CNY, Shop
 from infra.local.commands import terminal
 from infra.local.commands.terminal import Command, part, price, table
@@ -28,6 +29,7 @@ WHY = {
     LeftOut.NO_BALANCE: "our balance with him is too low",
     LeftOut.SHUT: "it has failed too often; it is tried again by itself",
 }
+LIST_MAX = 45_000  # bytes, some 700 rows: what fits into one request
 SUGGESTED = 3  # SKUs beside an offer that is none yet
 
 
@@ -126,8 +128,14 @@ def _read(read: Mapping[str, Any]) -> str:
 
 
 def _price_list(shop: Shop, wanted: Namespace) -> None:
-    content = base64.b64encode(client.content_of(wanted.file)).decode()
-    read = shop.call("POST", f"/console/suppliers/{part(wanted.supplier)}/pricelist", {"content": content})
+    content = client.content_of(wanted.file)
+    if len(content) > LIST_MAX:
+        raise Failed(
+            f"{wanted.file} has {len(content):,} bytes, and a list may have {LIST_MAX:,}. Leave out columns, or what you"
+            " do not sell; do not split it: each file is all that he sells, and takes the rest off sale"
+        )
+    given = {"content": base64.b64encode(content).decode()}
+    read = shop.call("POST", f"/console/suppliers/{part(wanted.supplier)}/pricelist", given)
     print(f"  {_read(read)}")
     for row in read["refused"]:
         print(f"  line {row['line']}: {row['zh']} / {row['en']}")
@@ -161,7 +169,7 @@ def _map(shop: Shop, wanted: Namespace) -> None:
     path = f"/console/offers/{part(wanted.supplier)}"
     fills = dict(wanted.fill) or _suggested(shop, wanted)
     one = shop.call("POST", f"{path}/map", {"product": wanted.product, "sku": wanted.sku, "fills": fills})
-    print(f"  {one['supplier']}:{one['product']} {one['title']} is {one['sku']}: it may be bought for it from now on")
+    print(f"  {one['supplier']}:{one['product']} is {one['sku']}: it may be bought while it is called {one['title']}")
 
 
 def _suggested(shop: Shop, wanted: Namespace) -> dict[str, str]:

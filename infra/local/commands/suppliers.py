@@ -1,6 +1,7 @@
 """Who sells to us: set up with their keys, let in by two people on what they have shown, set aside."""
 
 import json
+import urllib.request
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from infra.local import client
 from infra.local.background import Failed
 from infra.local.client import Shop, money
-from infra.local.commands.terminal import Command, a_day, at, part, table
+from infra.local.commands.terminal import Command, a_day, at, part, save, table
 
 PAPERS = {
     "licence": "营业执照 / licence",
@@ -65,6 +66,10 @@ def add(command: Command) -> None:
     bring.add_argument("--brand", help="of an authorisation: what it is for")
     bring.add_argument("--by", help="of an authorisation: who gives it")
     bring.add_argument("--owner", action="store_true", help="of an authorisation: who gives it owns the brand")
+    opened = command("open-document", _open_document, "save a supplier's document, to look at it", "operator")
+    opened.add_argument("supplier", help="our name for him, such as acme")
+    opened.add_argument("document", help="as `dossier` shows it")
+    opened.add_argument("file", type=Path, nargs="?", help="where to save it; as it was called without this")
     for name, meaning in (
         ("accept-document", "say that a supplier's document is what it says"),
         ("reject-document", "say that a supplier's document proves nothing, or not any more"),
@@ -192,7 +197,23 @@ def _document(shop: Shop, wanted: Namespace) -> None:
     asked = shop.call("POST", path, {name: value for name, value in given.items() if value is not None})
     client.put(asked["upload_url"], content)
     shop.call("POST", f"{path}/{asked['document_id']}/received")
-    print(f"  {asked['document_id']} is here; another person says `accept-document {wanted.supplier} …`")
+    print(f"  {asked['document_id']} is here; another person looks at it and says `accept-document`:")
+    print(f"  `open-document {wanted.supplier} {asked['document_id']}`")
+
+
+def _open_document(shop: Shop, wanted: Namespace) -> None:
+    found = shop.call("GET", f"/console/suppliers/{part(wanted.supplier)}")["documents"]
+    one = next((one for one in found if one["document_id"] == wanted.document), None)
+    if not one or not one["file_url"]:
+        raise Failed(f"there is no file of {wanted.document}: `dossier {wanted.supplier}` shows what there is")
+    try:
+        with urllib.request.urlopen(one["file_url"], timeout=60) as answer:
+            content, called = answer.read(), answer.headers.get_filename()
+    except OSError as error:
+        raise Failed(f"the file did not come ({error})") from None
+    file = wanted.file or Path(Path(called or wanted.document).name)
+    save(file, content)
+    print(f"{file.absolute()}: {one['paper']} of {one['issued_to']}")
 
 
 def _decide(shop: Shop, wanted: Namespace) -> None:

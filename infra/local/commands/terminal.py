@@ -108,7 +108,7 @@ def agreed(question: str, yes: bool) -> bool:
 
 
 def save(file: Path, content: bytes) -> None:
-    """Keep codes in a new file that nobody else on this machine may read."""
+    """Keep codes, or papers, in a new file that nobody else on this machine may read."""
     new_file(file)
     try:
         with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
