@@ -18,10 +18,12 @@ from shared.kernel.errors import Busy, NotFound
 from shared.kernel.records import Lost, Transaction
 from shared.kernel.telemetry import count, logger
 from shared.staff import records as staff
+from shared.steps import supply
 from shared.suppliers import accounts, offers, prices, purchases, scores, scoring
 from shared.suppliers.accounts import Head, Standing
 from shared.suppliers.attempts import AttemptState
 from shared.suppliers.purchases import Attempt
+from shared.suppliers.routing import Wanted
 from shared.suppliers.score_contract import FactorsView, ScoreView, SupplierScores, TierChange
 from shared.suppliers.scores import Kept
 from shared.suppliers.scoring import (
@@ -187,7 +189,7 @@ def _rescore(
         noticed_at = (noticed_at or now) if notice else None
     failures, voids = usual(each[family].seen for each in known.values() if family in each)
     facts = Facts(
-        price_z=_price_z(code, [*skus, *(kept.skus if kept else ())]),
+        price_z=_price_z(code, [*skus, *(kept.skus if kept else ())], now),
         documents=_documents(head, now),
         notice=noticed_at is not None,
         failures=failures,
@@ -249,21 +251,13 @@ def _events(one: Attempt, claimed: bool) -> list[Event]:
     return []
 
 
-def _price_z(code: str, skus: Iterable[str]) -> float | None:
-    """How odd his prices are in the middle of what he sells of the family."""
+def _price_z(code: str, names: Iterable[str], now: datetime) -> float | None:
+    """How odd his prices are in the middle of what he sells of the family, by the measure of routing."""
     found = []
-    for sku in sorted(set(skus)):
-        selling = [offer for offer in offers.of_sku(sku) if offer.on_sale]
-        heads = accounts.heads(str(offer.supplier) for offer in selling)
-        landed = {
-            (str(offer.supplier), str(offer.product)): prices.landed_e6(
-                int(offer.cost_e6), int(heads[str(offer.supplier)].rate_e6)
-            )
-            for offer in selling
-            if str(offer.supplier) in heads
-        }
-        zs = [prices.deviation(price, landed) for (supplier, _), price in landed.items() if supplier == code]
-        found += [z for z in zs if z is not None]
+    for sku in catalog.skus(set(names)).values():
+        market = supply.look(sku, Wanted(1, supply.most_e6(sku)), now)
+        zs = prices.deviations(*supply.priced(market.candidates))
+        found += [z for (supplier, _), z in zs.items() if supplier == code and z is not None]
     return median(found) if found else None
 
 

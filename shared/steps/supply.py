@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -55,16 +55,19 @@ def look(
         for offer in found
         if str(offer.supplier) in heads
     ]
-    # Who is not admitted, or was not heard of for long, is no measure of what is usual.
-    priced = {(one.supplier, one.product): one for one in candidates if one.on_sale and one.fresh}
-    doubtful = prices.doubtful(
-        {key: one.landed_e6 for key, one in priced.items()},
-        {key: one.landed_e6 for key, one in priced.items() if one.admitted},
-    )
+    doubtful = prices.doubtful(*priced(candidates))
     candidates = [replace(one, doubtful=(one.supplier, one.product) in doubtful) for one in candidates]
     if by_hand:
         candidates = [replace(one, at_once=max(one.at_once, one.least)) for one in candidates]
     return Market(routing.decide(candidates, wanted), candidates, {_key(offer): offer for offer in found}, heads)
+
+
+def priced(candidates: Iterable[Candidate]) -> tuple[dict[tuple[str, str], int], dict[tuple[str, str], int]]:
+    """What each costs us that could be bought but for who sells it; and what the admitted ones ask, who alone are a
+    measure of what is usual. An old price, or one of something else, is none."""
+    now = {(one.supplier, one.product): one for one in candidates if one.on_sale and one.fresh and not one.renamed}
+    beside = {key: one.landed_e6 for key, one in now.items() if one.admitted}
+    return {key: one.landed_e6 for key, one in now.items()}, beside
 
 
 def tier_in(sku: Sku, head: Head) -> str:

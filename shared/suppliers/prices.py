@@ -47,11 +47,16 @@ def deviation(price: int, among: Mapping[Who, int]) -> float | None:
     return (price - middle) / (_OF_NORMAL * spread) if spread else 0.0
 
 
-def doubtful(landed: Mapping[Who, int], beside: Mapping[Who, int] | None = None) -> set[Who]:
-    """Those of the offers of one SKU that are too cheap beside the others.
+def deviations(landed: Mapping[Who, int], beside: Mapping[Who, int] | None = None) -> dict[Who, float | None]:
+    """How far each of the offers of one SKU lies from the others, as `deviation`.
 
     landed: what each costs us, without the offers that are off sale or stale. beside: those of them whose suppliers are
     admitted; of the others nobody knows yet whether their prices are any measure.
     """
     measure = landed if beside is None else beside
-    return {who for who, price in landed.items() if (deviation(price, {**measure, who: price}) or 0.0) < TOO_CHEAP}
+    return {who: deviation(price, {**measure, who: price}) for who, price in landed.items()}
+
+
+def doubtful(landed: Mapping[Who, int], beside: Mapping[Who, int] | None = None) -> set[Who]:
+    """Those of the offers of one SKU that are too cheap beside the others; landed, beside: as with `deviations`."""
+    return {who for who, z in deviations(landed, beside).items() if z is not None and z < TOO_CHEAP}

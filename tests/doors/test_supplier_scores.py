@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pynamodb.expressions.update import Action
 
 from shared.catalog import records as catalog
 from shared.kernel import clock, ids
@@ -183,8 +184,31 @@ def test_who_is_far_cheaper_than_all_others_is_capped(shop: Shop) -> None:
         "thief": "C",
     }
     assert kept("thief").now.because is Because.CHEAP
+    for code in ("one", "two", "three", "thief"):
+        Head(code).update([Head.synced_at.set(clock.iso(NOW + timedelta(hours=1)))])
     supplier_scores.work(NOW + timedelta(hours=1))  # bought of him is nothing any more: he stays what he is
     assert tier("thief") == "C"
+
+
+@pytest.mark.parametrize(
+    "no_measure",
+    [
+        Head.standing.set(Standing.APPLIED),
+        Head.standing.set(Standing.SUSPENDED),
+        Head.synced_at.set("2026-09-01T00:00:00.000Z"),
+    ],
+    ids=["unadmitted", "suspended", "old"],
+)
+def test_an_honest_price_is_not_odd_beside_those_by_which_nobody_goes(shop: Shop, no_measure: Action) -> None:
+    honest = supplier("honest", 91_000_000)
+    bought(honest, 3)
+    for number in range(3):
+        high = supplier(f"high-{number}", 120_000_000 + number)
+        Head(high).update([no_measure])
+    supplier_scores.work(NOW)
+
+    assert (tier(honest), kept(honest).now.because) == ("B", Because.POINTS)
+    assert honest not in left_out()
 
 
 def test_a_supplier_stands_where_his_worst_family_does(shop: Shop) -> None:
