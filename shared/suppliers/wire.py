@@ -252,14 +252,14 @@ def readable(items: Iterable[Any], read: Callable[[Any], Iterable[T]]) -> list[T
 
 
 def fit(account: Account, keys: Sequence[Keys], terms: Iterable[str], secrets: Iterable[str]) -> None:
-    """Raise ValueError where a term or a secret of the newest keys is missing, or the site is none that we speak to."""
+    """Raise ValueError where a term or a secret of the newest keys is missing, or a site is none that we speak to."""
     missing = [name for name in terms if not account.terms.get(name)]
     missing += [name for name in secrets if not keys or not keys[0].get(name)]
     if missing:
         raise ValueError(f"supplier {account.code} needs {', '.join(missing)}")
-    site = account.terms.get("site")
-    if site and _target(site) is None:
-        raise ValueError(f"the site of supplier {account.code} must be an https address")
+    for name, site in account.terms.items():
+        if name in ("site", "auth_site") and site and _target(site) is None:
+            raise ValueError(f"the {name} of supplier {account.code} must be an https address")
 
 
 # --- inside ----------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from shared.kernel.vault import Secret
 from shared.suppliers import wire
 from shared.suppliers.adapters.dujiao import Dujiao
 from shared.suppliers.errors import BadCallback, SupplierRefused, SupplierSilent
+from shared.suppliers.registry import made
 from shared.suppliers.supplier import (
     ENDLESS,
     Account,
@@ -105,7 +106,7 @@ def order(status: str = "completed", payload: str | None = "AAAA-1111\nBBBB-2222
 )
 def test_an_account_that_cannot_work_is_refused_at_once(terms: Mapping[str, str], keys: list[dict[str, str]]) -> None:
     with pytest.raises(ValueError, match="supplier shop"):
-        Dujiao(Account("shop", "dujiao", terms), keys)
+        made(Account("shop", "dujiao", terms), keys)
 
 
 def test_what_is_documented_may_be_relied_on_and_terms_say_otherwise() -> None:

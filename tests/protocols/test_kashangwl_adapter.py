@@ -22,6 +22,7 @@ from shared.suppliers import wire
 from shared.suppliers.adapters import kashangwl as module
 from shared.suppliers.adapters.kashangwl import Kashangwl
 from shared.suppliers.errors import BadCallback, SupplierRefused, SupplierSilent
+from shared.suppliers.registry import made
 from shared.suppliers.supplier import (
     Account,
     Ack,
@@ -131,7 +132,7 @@ def asked(script: Script, upstream_no: str = "556076540184") -> Answer:
 )
 def test_an_account_that_cannot_work_is_refused_at_once(terms: Mapping[str, str], keys: list[dict[str, str]]) -> None:
     with pytest.raises(ValueError, match="supplier site"):
-        Kashangwl(Account("site", "kashangwl", terms), keys)
+        made(Account("site", "kashangwl", terms), keys)
 
 
 def test_without_a_site_it_is_kashangwl_itself_over_https() -> None:

@@ -20,6 +20,7 @@ from shared.kernel.vault import Secret
 from shared.suppliers import wire
 from shared.suppliers.adapters.kasushou import Kasushou
 from shared.suppliers.errors import BadCallback, SupplierRefused, SupplierSilent
+from shared.suppliers.registry import made
 from shared.suppliers.supplier import (
     Account,
     Ack,
@@ -103,7 +104,7 @@ def goods(**other: Any) -> dict[str, Any]:
 )
 def test_an_account_that_cannot_work_is_refused_at_once(terms: Mapping[str, str], keys: list[dict[str, str]]) -> None:
     with pytest.raises(ValueError, match="supplier site"):
-        Kasushou(Account("site", "kasushou", terms), keys)
+        made(Account("site", "kasushou", terms), keys)
 
 
 def test_what_is_not_documented_is_taken_at_its_worst_until_terms_say_otherwise() -> None:

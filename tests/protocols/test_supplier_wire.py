@@ -402,8 +402,9 @@ def test_a_ceiling_is_rounded_down(amount_e6: int, places: int, text: str) -> No
 
 @pytest.mark.parametrize("site", BAD_ADDRESSES[:4])
 def test_an_account_needs_an_address_that_we_speak_to(site: str) -> None:
-    with pytest.raises(ValueError, match="https"):
-        wire.fit(Account("s", "k", {"site": site}), [{}], ["site"], [])
+    for name in ("site", "auth_site"):
+        with pytest.raises(ValueError, match=f"the {name} of supplier s must be an https address"):
+            wire.fit(Account("s", "k", {name: site}), [{}], [], [])
 
 
 def test_an_account_needs_its_terms_and_its_newest_keys() -> None:

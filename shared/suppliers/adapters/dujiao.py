@@ -54,9 +54,6 @@ class Dujiao:
     account: Account
     keys: Sequence[Keys] = field(repr=False)
 
-    def __post_init__(self) -> None:
-        wire.fit(self.account, self.keys, ["site"], ["api_key", "api_secret"])
-
     @property
     def code(self) -> str:
         return self.account.code

@@ -61,9 +61,6 @@ class Kashangwl:
     account: Account
     keys: Sequence[Keys] = field(repr=False)
 
-    def __post_init__(self) -> None:
-        wire.fit(self.account, self.keys, ["customer_id"], ["secret"])
-
     @property
     def code(self) -> str:
         return self.account.code

@@ -57,9 +57,6 @@ class Kasushou:
     account: Account
     keys: Sequence[Keys] = field(repr=False)
 
-    def __post_init__(self) -> None:
-        wire.fit(self.account, self.keys, ["site", "user_id"], ["api_key"])
-
     @property
     def code(self) -> str:
         return self.account.code
