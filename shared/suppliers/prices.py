@@ -28,14 +28,9 @@ def landed_e6(cost_e6: int, rate_e6: int) -> int:
     return half_even(cost_e6 * rate_e6, MILLION)
 
 
-def stale_at(kind: str, synced_at: datetime) -> datetime:
-    """From when on the offers of a supplier of this kind do not sell, if nothing newer is heard of him."""
-    return synced_at + (LIST_STALE_AFTER if kind == BY_FILE else STALE_AFTER)
-
-
 def stale(kind: str, synced_at: datetime | None, now: datetime) -> bool:
-    """Whether his offers are too old to be sold by; those that were never read are."""
-    return synced_at is None or now >= stale_at(kind, synced_at)
+    """Whether the offers of a supplier of this kind are too old to be sold by; those that were never read are."""
+    return synced_at is None or now - synced_at >= (LIST_STALE_AFTER if kind == BY_FILE else STALE_AFTER)
 
 
 def deviation(price: int, among: Mapping[Who, int]) -> float | None:

@@ -23,7 +23,7 @@ from infra.local.suppliers.fulu import Fulu
 from shared.kernel import clock
 from shared.kernel.records import Lost
 from shared.staff import records as staff
-from shared.steps import supplier_sync
+from shared.steps import purchase_work, supplier_sync
 from shared.steps.supplier_sync import Unfinished
 from shared.suppliers import accounts, balances, listing, offers, pulses, registry, snapshots, supplier_keys
 from shared.suppliers.accounts import Head, Standing
@@ -515,6 +515,11 @@ def test_a_balance_below_the_limit_calls_a_person_once_until_it_is_filled_up(acm
     acme.sync()
     assert tasks() == []
     assert acme.head.balance_minor == 50_000
+
+    purchase_work.empty("acme", clock.now())  # he says himself that nothing is left, and is filled up at once
+    assert tasks() == ["supplier_balance_low.acme"]
+    acme.sync()
+    assert tasks() == []
 
 
 def test_somebody_is_told_before_a_balance_is_gone_also_where_no_limit_is_set(acme: Acme) -> None:

@@ -131,8 +131,8 @@ def _price_list(shop: Shop, wanted: Namespace) -> None:
     content = client.content_of(wanted.file)
     if len(content) > LIST_MAX:
         raise Failed(
-            f"{wanted.file} has {len(content):,} bytes, and a list may have {LIST_MAX:,}. Leave out columns, or what you"
-            " do not sell; do not split it: each file is all that he sells, and takes the rest off sale"
+            f"{wanted.file} has {len(content):,} bytes, and a list may have {LIST_MAX:,}. Leave out columns, or what"
+            " you do not sell; do not split it: each file is all that he sells, and takes the rest off sale"
         )
     given = {"content": base64.b64encode(content).decode()}
     read = shop.call("POST", f"/console/suppliers/{part(wanted.supplier)}/pricelist", given)

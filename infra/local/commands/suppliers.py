@@ -105,7 +105,7 @@ def _row(one: Mapping[str, Any]) -> tuple[object, ...]:
 
 def _buys(one: Mapping[str, Any]) -> str:
     if one["buys"]:
-        return "yes"
+        return "yes" if one["brands"] else "yes, but he may sell no brand yet: `supplier-document … authorisation`"
     if one["stopped"]:
         return f"no, stopped: {STOPPED.get(one['stopped'], one['stopped'])}; then `resume-supplier`"
     if one["paused_by"]:

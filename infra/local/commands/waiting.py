@@ -25,7 +25,7 @@ TASKS = {
     "supplier_stopped": "nothing is bought from a supplier (`suppliers` says why): look, then `resume-supplier`",
     "supplier_balance_low": "our balance with a supplier is low (余额不足): fill it up",
     "supplier_not_synced": "a supplier gives no list: his offers stop selling. `sync-supplier` or `price-list` again",
-    "offers_renamed": "what you mapped is called otherwise now (改名): `supplier-offers NAME --renamed`, then `map-offer`",
+    "offers_renamed": "what you mapped is called otherwise now: `supplier-offers NAME --renamed`, then `map-offer`",
     "supplier_tier": "a supplier is trusted less in a family of SKUs: `scores` says why",
     "price_jump": "nobody sells it for what it may cost (涨价): `allow` it within four hours, or its money goes back",
     "purchase_unknown": "nobody can say whether it was bought: ask the supplier, then `settle` it; never buy it anew",
