@@ -239,20 +239,26 @@ class Shop:
         while True:
             self._streams()
             messages = list(self._messages())
-            for worker, url, message in messages:
-                record = {
-                    "messageId": message["MessageId"],
-                    "body": message["Body"],
-                    "eventSource": "aws:sqs",
-                    "eventSourceARN": "arn",
-                    "attributes": {},
-                    "messageAttributes": {},
-                    "md5OfBody": "",
-                    "awsRegion": "x",
-                    "receiptHandle": "x",
-                }
-                self.invoke(lambda: handler(worker)({"Records": [record]}, CONTEXT))  # noqa: B023  # called at once
-                aws.client("sqs").delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+            done: dict[str, list[str]] = {}
+            try:
+                for worker, url, message in messages:
+                    record = {
+                        "messageId": message["MessageId"],
+                        "body": message["Body"],
+                        "eventSource": "aws:sqs",
+                        "eventSourceARN": "arn",
+                        "attributes": {},
+                        "messageAttributes": {},
+                        "md5OfBody": "",
+                        "awsRegion": "x",
+                        "receiptHandle": "x",
+                    }
+                    self.invoke(lambda: handler(worker)({"Records": [record]}, CONTEXT))  # noqa: B023  # called at once
+                    done.setdefault(url, []).append(message["ReceiptHandle"])
+            finally:
+                for url, receipts in done.items():
+                    named = [{"Id": str(n), "ReceiptHandle": receipt} for n, receipt in enumerate(receipts)]
+                    aws.client("sqs").delete_message_batch(QueueUrl=url, Entries=named)
             worked += len(messages)
             if not messages:
                 return worked

@@ -136,6 +136,7 @@ class Market:
     barred: list[str] = field(default_factory=list)  # purchases of whom nothing was to be bought
     deaths: Counter[str] = field(default_factory=Counter)
     did: Counter[str] = field(default_factory=Counter)
+    aside: set[str] = field(default_factory=set)  # of whom nothing may be bought, after the last act
     denied: dict[str, float] = field(default_factory=dict)  # when a supplier began to deny orders
     synced: float = 0.0
     safe: bool = False  # nobody dies any more
@@ -348,9 +349,10 @@ class Market:
 
     def watched(self, act: Callable[[], Any]) -> None:
         """Do it, and see that nobody sold us anything who was set aside before and is so after it."""
-        before = {code: self.sold(code) for code in self.set_aside()}
+        before = {code: self.sold(code) for code in self.aside}
         act()
-        for code in self.set_aside() & before.keys() if before else ():
+        self.aside = self.set_aside()
+        for code in self.aside & before.keys():
             if self.sold(code) != before[code]:
                 self.barred.append(f"{code} sold {self.sold(code) - before[code]} orders in {act}")
 
