@@ -16,9 +16,8 @@ from shared.catalog import records as catalog
 from shared.kernel import clock
 from shared.kernel.errors import Busy, NotFound
 from shared.kernel.records import Lost, Transaction
-from shared.kernel.telemetry import count, logger
-from shared.staff import records as staff
-from shared.steps import supply
+from shared.kernel.telemetry import logger
+from shared.steps import supplier_tasks, supply
 from shared.suppliers import accounts, offers, prices, purchases, scores, scoring
 from shared.suppliers.accounts import Head, Standing
 from shared.suppliers.attempts import AttemptState
@@ -48,7 +47,6 @@ FIRST_LOOK: Final = timedelta(days=7)
 ATTEMPTS_MAX: Final = 5_000  # of one supplier in one run; the next run takes the others in
 ENDING: Final = timedelta(days=7)
 TRIES: Final = 4  # lost races against staff and other runs
-NO_ORDER: Final = "-"
 
 _CAME = frozenset({AttemptState.DELIVERED, AttemptState.LATE})
 
@@ -133,7 +131,7 @@ def clear(code: str, family: str, by: str, now: datetime) -> SupplierScores:
     logger.info("a supplier's case was cleared", supplier=code, family=family, by=by)
     after = shown(code)
     if all(one.because == Because.POINTS for one in after.families):
-        staff.end_if_open(TIER_FELL, code, by, "cleared", now)
+        supplier_tasks.over(TIER_FELL, code, by, "cleared", now)
     return after
 
 
@@ -199,7 +197,7 @@ def _rescore(
     after = score(record, facts, kept.now if kept else None)
     why = explain(began, after)
     if after.tier >= Tier.C and (began is None or after.tier > began.tier):
-        _call_somebody(code, now)  # first: were he moved and nobody told, nobody ever would be
+        supplier_tasks.call_somebody(TIER_FELL, code, now)  # first: were he moved and nobody told, nobody ever would be
     trusted = {**(head.trust or {}), family: list(scoring.trust(record, facts, after.tier))}
     with Transaction() as tx:
         scores.keep(tx, code, family, kept, record, after, why, until, now, skus, noticed_at)
@@ -268,12 +266,3 @@ def _documents(head: Head, now: datetime) -> Documents:
     if left <= timedelta():
         return Documents.OVER
     return Documents.ENDING if left <= ENDING else Documents.IN_ORDER
-
-
-def _call_somebody(code: str, now: datetime) -> None:
-    try:
-        with Transaction() as tx:
-            staff.open_task(tx, TIER_FELL, code, NO_ORDER, now)
-    except Lost:
-        return  # it is open already
-    count("TaskOpened")

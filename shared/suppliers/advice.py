@@ -189,11 +189,6 @@ def advise(shelf: Shelf, wanted: Demand, terms: Terms, policy: Policy | None = N
     return _Plan(shelf, wanted, terms, policy or Policy()).advice
 
 
-def most_urgent_first(advice: Iterable[Advice]) -> list[Advice]:
-    """What should be bought, in the order in which it runs out."""
-    return sorted((one for one in advice if one.quantity), key=lambda one: (one.days_left or 0.0, one.sku))
-
-
 def quantile(mean: float, variance: float, chance: float) -> int:
     """How many pieces are enough with this chance, on the safe side of Poisson's and of the normal distribution.
 
@@ -307,7 +302,7 @@ class _Plan:
             yield Said(f"需求每周{zh}约 {share:.0%}", f"demand is {en} by about {share:.0%} a week")
         yield Said(
             f"到货需 {self.terms.lead_days:g} 天（±{self.terms.lead_spread:g}），要有 {self.service:.1%} 的把握不断货，"
-            f"低于 {self.reorder_at} 张即应补货",
+            f"不多于 {self.reorder_at} 张即应补货",
             f"goods take {self.terms.lead_days:g} days (±{self.terms.lead_spread:g}): with {self.reorder_at} or fewer, "
             f"the chance not to run out is below {self.service:.1%}",
         )

@@ -25,7 +25,6 @@ from shared.suppliers.advice import (
     Terms,
     advise,
     demand,
-    most_urgent_first,
     quantile,
 )
 from tests.crowd import SCALE
@@ -297,11 +296,8 @@ def test_reasons_name_the_figures_they_rest_on() -> None:
         assert words in en
     assert "现有 20 张（在途 5 张）" in zh
     assert "需求每周上升约 7%" in zh
-
-
-def test_what_runs_out_first_is_first_and_what_needs_nothing_is_not_in_the_list() -> None:
-    found = [advise(Shelf(sku, on_hand), steady(), TERMS) for sku, on_hand in (("C", 15), ("A", 500), ("B", 2))]
-    assert [one.sku for one in most_urgent_first(found)] == ["B", "C"]
+    assert f"不多于 {found.reorder_at} 张即应补货" in zh
+    assert f"with {found.reorder_at} or fewer" in en
 
 
 # --- a simulated shop ------------------------------------------------------------------------------------------------
