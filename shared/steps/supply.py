@@ -38,8 +38,8 @@ def look(
 ) -> Market:
     """Compare the offers that a person has said to be this SKU.
 
-    by_hand: a person buys, who can take what a supplier sells at least, however many that are. found: the offers, where
-    they are known better than the index shows them.
+    by_hand: a person buys, who can take what a supplier sells at least, however many that are, and pay him then.
+    found: the offers, where they are known better than the index shows them.
     """
     found = offers.of_sku(sku.sku) if found is None else found
     heads = accounts.heads(str(offer.supplier) for offer in found)
@@ -58,7 +58,7 @@ def look(
     doubtful = prices.doubtful(*priced(candidates))
     candidates = [replace(one, doubtful=(one.supplier, one.product) in doubtful) for one in candidates]
     if by_hand:
-        candidates = [replace(one, at_once=max(one.at_once, one.least)) for one in candidates]
+        candidates = [replace(one, at_once=max(one.at_once, one.least), balance_e6=None) for one in candidates]
     return Market(routing.decide(candidates, wanted), candidates, {_key(offer): offer for offer in found}, heads)
 
 

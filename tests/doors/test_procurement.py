@@ -311,8 +311,9 @@ def test_what_nobody_sells_is_not_ordered(shop: Shop, wanted: dict[str, Any], st
     assert on_their_way(shop) == []
 
 
-def test_who_buys_by_hand_may_take_more_than_one_call_would(shop: Shop) -> None:
+def test_who_buys_by_hand_may_take_more_than_one_call_would_and_pays_for_it_then(shop: Shop) -> None:
     supplier("bulk", least=100)
+    Head("bulk").update([Head.balance_minor.set(0)])
 
     assert order(shop, quantity=100).status == 201
 
