@@ -173,7 +173,7 @@ def _failed(attempt: Attempt, kept_e6: int, now: datetime) -> None:
     with Transaction() as tx:
         purchases.move(tx, attempt, AttemptState.FAILED, now, None, reason=Reason.OTHER, cost_e6=kept_e6)
         if legs:
-            channel = str(orders.outline_of(order_id).head.channel)
+            channel = str(orders.head_of(order_id).channel)
             ledger.post(tx, "purchase", legs, now, order_id=order_id, channel=channel)
 
 

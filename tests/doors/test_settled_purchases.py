@@ -70,6 +70,33 @@ def test_what_came_of_a_given_up_attempt_all_the_same_is_stock(shop: Shop, order
     assert balanced()
 
 
+def test_what_came_of_a_given_up_attempt_goes_to_an_order_that_still_waits(
+    shop: Shop, deaf: Selling, tmp_path: Path
+) -> None:
+    dear = {SKU: Product("7", "Steam 充值卡 100 元", 99_000_000)}
+    with selling(tmp_path, "dear", "dujiao", dear):
+        deaf.misbehave("trade", "silent")
+        order = shop.placed(SKU)
+        shop.pay(order)
+        shop.pump()
+        first = str(attempt_of(order).number)
+        settle(shop, order, outcome="failed", cost_minor=9000)
+        shop.pump()
+        assert (attempt_of(order).state, shop.status(order)) == ("held", "cleared")
+        said = {"outcome": "delivered", "note": "he found it", "cards": [{"code": "LATE1-LATE2-LATE3-LATE4"}]}
+        assert shop.call("POST", f"/console/purchases/{first}/settle", said, groups="operator").status == 200
+        pump_until(shop, order, "delivered")
+
+    tried = [(str(one.state), one.settled_by) for one in purchases.of_order(order.order_id)]
+    assert tried == [("delivered", "ann"), ("failed", None)]
+    assert staff.open_tasks(9) == []
+    assert entries("purchase") == [
+        KEPT,
+        {"write_offs": -9000, "cogs": 9000, "deposits": 9700, "revenue": -9700},
+    ]
+    assert balanced()
+
+
 def test_money_that_is_kept_for_nothing_is_a_loss_once(shop: Shop, order: Placed) -> None:
     for _ in range(2):
         answer = settle(shop, order, outcome="failed", cost_minor=9000)
