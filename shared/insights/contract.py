@@ -46,6 +46,7 @@ class StockTermsView(Shape):
     low: int
     min_days: int
     hold_percent: int | None
+    margin_percent: int
     floors: dict[str, int]
     quotas: dict[str, int]
     hidden: list[str]

@@ -48,6 +48,7 @@ def of(sku: str) -> StockView:
             low=terms.low,
             min_days=terms.min_days,
             hold_percent=terms.hold_percent,
+            margin_percent=terms.margin_percent,
             floors={channel: floor for channel, floor in terms.floors.items() if floor},
             quotas=dict(terms.quotas),
             hidden=list(terms.hidden),

@@ -28,7 +28,7 @@ from infra.local.supplier_shop import KINDS as STAND_INS
 from infra.local.suppliers.called_back import CalledBack
 from infra.local.suppliers.common import Product
 from infra.local.suppliers.common import Supplier as StandIn
-from infra.local.suppliers.ledger import GIVEN_BACK, OPEN, Order
+from infra.local.suppliers.ledger import GIVEN_BACK, OPEN, Card, Order
 from shared.inventory import opening
 from shared.inventory import records as inventory
 from shared.kernel import aws, clock
@@ -324,12 +324,20 @@ class Market:
             wanted["cost_minor"] = minor_from_e6(_landed(one, kept[0]))
         elif kept:
             [order] = kept
-            codes = [{"code": card.password, "number": card.card_no} for card in order.cards]
+            codes = [self.told(one.code, card) for card in order.cards]
             cost = minor_from_e6(_landed(one, order))
             wanted = {"outcome": "delivered", "note": "asked him", "cost_minor": cost}
             wanted |= {"pieces": order.quantity} if order.kind == "topup" else {"cards": codes}
         self.did[f"settled {wanted['outcome']}"] += 1
         self.desk(f"/console/purchases/{number}/settle", wanted)
+
+    def told(self, code: str, card: Card) -> dict[str, str]:
+        """A card as this supplier shows it, to us and to a person who asks him."""
+        traits = self.traits[code]
+        if traits.get("card_parts") == "number":
+            return {"code": card.card_no}
+        alone = (traits.get("card_parts"), traits.get("card_no"), traits.get("payload"))
+        return {"code": card.password} | ({} if {"pin", "empty", "codes"} & {*alone} else {"number": card.card_no})
 
     def desk(self, path: str, body: Any = None) -> None:
         answer = self.mortal(lambda: self.shop.call("POST", path, body, groups="owner"), "desk")
@@ -489,10 +497,9 @@ class Audit:
         known = set(self.market.crowd.codes)
         theirs: Counter[str] = Counter()
         for code, orders in self.orders.items():
-            number_alone = self.market.traits[code].get("card_parts") == "number"
             for order in orders:
                 if order.state not in GIVEN_BACK:
-                    theirs.update(card.card_no if number_alone else card.password for card in order.cards)
+                    theirs.update(self.market.told(code, card)["code"] for card in order.cards)
         yield from (f"a code is {times} cards" for times in ours.values() if times > 1)
         for code in theirs.keys() - ours.keys():
             yield f"{code} was delivered to us, and is lost"

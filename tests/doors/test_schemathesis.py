@@ -82,6 +82,7 @@ class World:
     chance: Random = field(default_factory=lambda: Random(1))
     orders: list[Placed] = field(default_factory=list)
     reservations: list[str] = field(default_factory=list)
+    documents: list[str] = field(default_factory=list)
     seen: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -123,7 +124,6 @@ class World:
                 staff.open_task(tx, "order_stuck", ids.new("ord", clock.now()), self.orders[0].order_id, clock.now())
         self.tasks = [str(task.id) for task in staff.open_tasks(5)]
         self.imports = [self._uploaded() for _ in range(2)]
-        self.documents = [admitted.bring(self.shop, "acme", "tax") for _ in range(2)]
 
     def _stock(self, sku: str, count: int) -> None:
         self.shop.stock(sku, [f"FUZZ-{self.chance.getrandbits(40):010x}" for _ in range(count)])
@@ -135,6 +135,12 @@ class World:
     def a(self, status: str) -> Placed:
         """An order in that state."""
         return next(order for order in self.orders if self.shop.status(order) == status)
+
+    def document(self) -> str:
+        """A document of the supplier's, which he may bring a hundred of."""
+        if not self.documents or (len(self.documents) < 50 and self.chance.random() < 0.2):
+            self.documents.append(admitted.bring(self.shop, "acme", "tax"))
+        return self.chance.choice(self.documents)
 
     def reservation(self) -> str:
         """An order of the channel, for which it has not said yet that it is paid for."""
@@ -185,7 +191,7 @@ class World:
             case "supplier":
                 return "acme"
             case "document_id":
-                return pick(self.documents)
+                return self.document()
             case "job_id":
                 return pick(self.imports)
         return None
