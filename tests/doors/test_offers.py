@@ -277,6 +277,12 @@ def test_a_refusal_for_who_we_are_stops_the_supplier_and_calls_a_person_once(acm
     assert not acme.head.may_buy("2026-11-23")
 
 
+def test_the_alarm_hears_of_a_supplier_whom_a_sync_has_stopped(acme: Acme, capsys: pytest.CaptureFixture[str]) -> None:
+    Dujiao.misbehave(acme.url, "products", "refuse_signature")
+    handler("supplier_sync")({"time": clock.iso(clock.now())}, CONTEXT)
+    assert '"SupplierStopped":[1.0]' in capsys.readouterr().out.replace(" ", "")
+
+
 def test_the_schedule_reads_those_whom_we_buy_from_and_nobody_is_in_the_way_of_the_others(
     acme: Acme, tmp_path: Path
 ) -> None:
