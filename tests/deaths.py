@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from typing import Any
 
 from botocore.client import BaseClient
 
 Step = Callable[[], Any]
-WRITES = {
+WRITES: Set[str] = {
     *("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"),
     *("SendMessageBatch", "PutObject", "DeleteObject", "DeleteObjects", "PutSecretValue"),
 }
@@ -20,13 +20,13 @@ class Died(BaseException):
 
 
 @contextmanager
-def dying_after(nth: int) -> Iterator[list[str]]:
+def dying_after(nth: int, of: Set[str] = WRITES) -> Iterator[list[str]]:
     """Kill once, right after the n-th write, which is counted as it happens; yields the writes seen."""
     original, seen = BaseClient._make_api_call, []
 
     def counted(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
         answer = original(client, operation, parameters)
-        if operation in WRITES:
+        if operation in of:
             seen.append(operation)
             if len(seen) == nth:
                 raise Died

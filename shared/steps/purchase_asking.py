@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from cryptography.exceptions import InvalidTag
 
 from shared.kernel import clock
-from shared.kernel.errors import Busy
 from shared.kernel.records import Lost
 from shared.steps import purchase_received, purchase_reversed, supplier_tasks
 from shared.steps.purchase_work import (
@@ -22,6 +21,7 @@ from shared.steps.purchase_work import (
     SLOT_AGAIN,
     UNKNOWN,
     Again,
+    NoSlot,
     Unmapped,
     Wait,
     Work,
@@ -184,14 +184,14 @@ def look_back(at: Work, attempt: Attempt, now: datetime) -> None:
 
 
 def ask_back(at: Work, attempt: Attempt, now: datetime) -> None:
-    """The supplier spoke of what he has delivered: he may have taken it back. Busy where he bears no question now."""
+    """The supplier spoke of what he has delivered: he may have taken it back. NoSlot where he bears no question now."""
     with suppress(UnknownSupplier, Lost):
         supplier = registry.supplier(str(attempt.supplier))
         if not _by_question(attempt, supplier):
             return
         slot = pulses.take(supplier.code, supplier.traits.slots, now + CALL_WITHIN, now, chance)
         if slot is None:
-            raise Busy
+            raise NoSlot
         with in_slot(supplier, slot, at.ticking):
             answer = supplier.ask(str(attempt.number), str(attempt.upstream_no or ""), clock.now())
         now = at.ticking()

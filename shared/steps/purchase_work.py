@@ -69,6 +69,10 @@ class Again(Exception):
     """The line has moved: look at it anew at once."""
 
 
+class NoSlot(Exception):
+    """The supplier bears no more questions at this moment."""
+
+
 class Unmapped(Exception):
     """The offer is gone, or our SKU no more, or something else now, or wants to be told what no buyer was asked."""
 

@@ -11,11 +11,12 @@ from datetime import datetime, timedelta
 
 from shared.catalog import records as catalog
 from shared.kernel import clock, queues
+from shared.kernel.errors import Busy
 from shared.kernel.records import Lost
 from shared.kernel.telemetry import logger
 from shared.orders import records as orders
 from shared.steps import purchase_asking, purchase_choosing, purchase_reversed, purchase_sending
-from shared.steps.purchase_work import Again, Wait, Work, fail, is_due
+from shared.steps.purchase_work import SLOT_AGAIN, Again, NoSlot, Wait, Work, fail, is_due
 from shared.steps.relay import PURCHASES
 from shared.suppliers import attempts, purchases
 from shared.suppliers.attempts import AttemptState
@@ -47,8 +48,14 @@ def work(message: Mapping[str, str], now: datetime) -> None:
             if ticking() - now < ENOUGH:
                 continue
             wait = timedelta(0)
+        except NoSlot:
+            if hops >= HOPS_MAX:
+                raise Busy from None  # what he spoke of is asked after: nobody else comes for it
+            wait = SLOT_AGAIN
+        else:
+            hint = ""
         if wait is not None and wait < DELAY_MAX and hops < HOPS_MAX:
-            again = {"order_id": order_id, "line": number, "hops": str(hops + 1)}
+            again = {"order_id": order_id, "line": number, "hops": str(hops + 1), "hint": hint}
             queues.send(PURCHASES, [again], delay=wait)
         return
     logger.warning("a line moves without end", order_id=order_id, line=number)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from shared.suppliers.errors import SupplierRefused, SupplierSilent
 from shared.suppliers.refusal_words import CONFIGURATION
-from shared.suppliers.supplier import Answer, Outcome, Product, Purchase, Reason, Supplier
+from shared.suppliers.supplier import Answer, Outcome, Purchase, Reason, Supplier
 
 
 def speaks_against(supplier: Supplier, purchase: Purchase, now: datetime) -> Answer | None:
@@ -26,19 +26,3 @@ def speaks_against(supplier: Supplier, purchase: Purchase, now: datetime) -> Ans
     if product.cost_e6 > purchase.most_e6:
         return Answer(Outcome.FAILED, Reason.ABOVE_CEILING, said=f"price_e6={product.cost_e6}")
     return None
-
-
-def product_for(supplier: Supplier, purchase: Purchase, now: datetime) -> Product | Answer:
-    """The product as it is now if it may be bought, else why not; nothing was ordered then, so that all is definite."""
-    try:
-        product = supplier.product(purchase.product, now)
-    except SupplierSilent:
-        return Answer(Outcome.RETRY, Reason.NOT_SENT)
-    except SupplierRefused as refused:
-        reason = Reason(str(refused.facts["reason"]))
-        return Answer(Outcome.REFUSED if reason in CONFIGURATION else Outcome.FAILED, reason)
-    if product is None or not product.on_sale:
-        return Answer(Outcome.FAILED, Reason.OFF_SHELF)
-    if product.cost_e6 > purchase.most_e6:
-        return Answer(Outcome.FAILED, Reason.ABOVE_CEILING)
-    return product

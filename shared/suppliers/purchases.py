@@ -12,7 +12,7 @@ from pynamodb.indexes import GlobalSecondaryIndex, IncludeProjection, KeysOnlyPr
 from shared.kernel import clock, records, settings
 from shared.kernel.errors import NotFound
 from shared.kernel.states import check_move
-from shared.suppliers.attempts import MOVES, OUT, AttemptState, number_of
+from shared.suppliers.attempts import MOVES, OPEN, OUT, AttemptState, number_of
 from shared.suppliers.supplier import Answer
 
 DUE = "due#purchase#0"  # one shard: what is overdue is rare
@@ -272,8 +272,10 @@ def _move(
     actions = [getattr(Attempt, key).set(value) for key, value in values.items() if value is not None]
     actions += [getattr(Attempt, key).remove() for key, value in values.items() if value is None]
     actions += [Attempt.version.add(1), Attempt.hinted.remove()]
+    if state not in OPEN:  # also where it is looked back at
+        actions.append(Attempt.ended_at.set(clock.iso(now)))
     if due_at is None:
-        actions += [Attempt.due.remove(), Attempt.due_at.remove(), Attempt.ended_at.set(clock.iso(now))]
+        actions += [Attempt.due.remove(), Attempt.due_at.remove()]
     else:
         actions += [Attempt.due.set(DUE), Attempt.due_at.set(clock.iso(due_at))]
     return actions, (Attempt.version == attempt.version) & (Attempt.state == attempt.state)
