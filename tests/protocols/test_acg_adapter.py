@@ -218,6 +218,15 @@ def test_a_refusal_is_definite_only_in_words_that_are_said_before_buying(
     assert outcome(ours.place(PURCHASE, NOW)) == expected
 
 
+def test_what_the_buyer_typed_says_nothing_and_is_not_kept(ours: Supplier, shop: Shop) -> None:
+    shop.no = "账号 密钥错误 zhangsan 不存在"
+
+    answer = ours.place(replace(PURCHASE, account={"qq": "密钥错误", "name": "zhangsan"}), NOW)
+
+    assert outcome(answer) == (Outcome.FAILED, Reason.BAD_ACCOUNT)
+    assert not any(typed in answer.said for typed in ("密钥错误", "zhangsan"))
+
+
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [

@@ -246,7 +246,7 @@ def test_an_odd_detail_of_an_order_does_not_take_away_its_number_nor_its_cards(
     assert answer.cost_e6 is None
 
 
-@pytest.mark.parametrize("deadline", ["永久有效", "0000-00-00 00:00:00", 0, "", None])
+@pytest.mark.parametrize("deadline", ["永久有效", "0001-01-01 00:00:00", "1970-01-01", 0, "", None])
 def test_a_deadline_that_is_none_is_no_end(ours: Supplier, platform: Platform, deadline: Any) -> None:
     platform.order = order(order_state="success", cards=[CARDS[0] | {"card_deadline": deadline}])
 

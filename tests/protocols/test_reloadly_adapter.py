@@ -313,6 +313,9 @@ def test_credit_goes_to_the_phone_and_is_asked_for(topups: Supplier, site: Site,
     assert (accepted.outcome, accepted.upstream_no) == (Outcome.ACCEPTED, "48213")
     assert (done.outcome, done.delivered, done.proof) == (Outcome.DELIVERED, 1, "7297929551:OrderConfirmed")
     assert outcome(topups.place(replace(TOPUP, quantity=2), NOW)) == (Outcome.FAILED, Reason.BAD_QUANTITY)
+    site.made = said({"message": "no number of anybody: one two", "errorCode": "INVALID_RECIPIENT_PHONE"}, 400)
+    refused = topups.place(replace(TOPUP, account={"phone": "one two"}), NOW)
+    assert (outcome(refused), "one two" in refused.said) == ((Outcome.FAILED, Reason.BAD_ACCOUNT), False)
 
 
 @pytest.mark.parametrize(
