@@ -130,9 +130,11 @@ def test_more_than_one_run_looks_at_is_counted_once_by_the_next_runs(
     monkeypatch.setattr(supplier_scores, "ATTEMPTS_MAX", 4)
     one = supplier("one")
     bought(one, 6)
+    for hour in range(3):
+        supplier_scores.work(NOW + timedelta(hours=hour))
     bought(one, 3, sku=OTHER_SKU, ago=timedelta(minutes=50))
-    supplier_scores.went_bad(one, family(OTHER_SKU), 1, NOW)  # of a family that nobody has looked at so far
-    for hour in range(5):
+    supplier_scores.went_bad(one, family(OTHER_SKU), 1, NOW)  # in which all is looked at from the beginning
+    for hour in range(3, 8):
         supplier_scores.work(NOW + timedelta(hours=hour))
     assert [kept(one, sku).seen.deliveries.over() for sku in (SKU, OTHER_SKU)] == [(6, 0), (3, 0)]
 
