@@ -70,6 +70,7 @@ WRITES = {"PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWrit
 SOLD = ["G020", "G020", "C060", "V003", "B073"]
 OPTIONAL = {"account", "channel", "quote_hash", "shape"}  # a made-up one is refused early, however well formed
 ALWAYS_REFUSED = ("/webhooks/payments/{provider}", "/webhooks/suppliers/{supplier}")  # nothing generated is signed
+SUPPLIER = "applicant"  # who is not let in yet: the cards that the shop sells are another's
 COUNTER = "kaquan-test-counters"  # wrong tokens are counted there: the one thing a refused request may write
 
 
@@ -90,7 +91,7 @@ class World:
         self.gateway = Gateway()
         channel = {"channel": "taobao", "name": "Taobao"}
         self.key = self.shop.call("POST", "/console/channels", channel, groups="owner").body["key"]
-        assert admitted.save(self.shop).status == 200
+        assert admitted.save(self.shop, SUPPLIER).status == 200
 
     def refill(self, in_a_hurry: bool) -> None:
         """See to it that there are orders in the states that a buyer or an operator may find them in.
@@ -139,7 +140,7 @@ class World:
     def document(self) -> str:
         """A document of the supplier's, which he may bring a hundred of."""
         if not self.documents or (len(self.documents) < 50 and self.chance.random() < 0.2):
-            self.documents.append(admitted.bring(self.shop, "acme", "tax"))
+            self.documents.append(admitted.bring(self.shop, SUPPLIER, "tax"))
         return self.chance.choice(self.documents)
 
     def reservation(self) -> str:
@@ -189,7 +190,7 @@ class World:
             case "task_id":
                 return pick(self.tasks)
             case "supplier":
-                return "acme"
+                return SUPPLIER
             case "document_id":
                 return self.document()
             case "job_id":
