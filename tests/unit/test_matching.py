@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from shared.suppliers import price_files
+from shared.suppliers import matching, price_files
 from shared.suppliers.matching import Index, Ours, Suggestion
 from shared.suppliers.supplier import Delivers
 
@@ -192,3 +192,19 @@ def test_why_says_what_agrees_and_what_only_one_side_says() -> None:
     assert found
     assert found.sku == "G020"
     assert found.why == ("name", "brand", "-region", "amount", "delivery")
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "same"),
+    [
+        ("芒果TV 季卡", "【秒发】芒果tv季卡 现货", True),
+        ("芒果TV 季卡", "芒果TV 月卡", False),
+        ("话费 快充 100元", "话费 慢充 100元", False),
+        ("Q币 10 3个", "Q币 103个", False),  # two numbers stay two
+        ("iQIYI VIP", "爱奇艺 VIP", True),
+    ],
+)
+def test_a_product_is_called_the_same_where_only_what_catches_the_eye_has_changed(
+    before: str, now: str, same: bool
+) -> None:
+    assert (matching.called(before) == matching.called(now)) is same
