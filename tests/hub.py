@@ -17,7 +17,7 @@ from shared.catalog import records as catalog
 from shared.kernel import clock
 from shared.ledger import records as ledger
 from shared.ledger.posting import Leg
-from shared.suppliers import accounts, registry, supplier_keys
+from shared.suppliers import accounts, pulses, registry, supplier_keys
 from shared.suppliers.accounts import Head, Standing, Tier
 from shared.suppliers.admission import same
 from shared.suppliers.offers import Offer
@@ -43,6 +43,11 @@ class Selling:
 
     def misbehave(self, route: str, fault: str, times: int = 1, **more: float) -> None:
         Supplier.misbehave(self.url, route, fault, times, **more)
+
+    def rested(self) -> None:
+        """He bears a question at once, however often he was asked just now."""
+        for slot in range(registry.supplier(self.code).traits.slots):
+            pulses.give_back(self.code, slot, clock.now())
 
     @property
     def head(self) -> Head:

@@ -72,6 +72,7 @@ def void(shop: Shop, them: Selling, order: Placed) -> None:
         shop.called_back()
     shop.pump()
     StandIn.void(them.url, str(purchases.of_order(order.order_id)[0].upstream_no), refund=True)
+    them.rested()
 
 
 def heard(shop: Shop) -> None:
@@ -167,6 +168,7 @@ def test_unsold_cards_that_are_taken_back_are_sold_to_nobody(shop: Shop, tmp_pat
         assert late.state == AttemptState.LATE
         StandIn.behave(them.url, order_money="told")
         StandIn.void(them.url, str(late.upstream_no), refund=True)
+        them.rested()
         purchasing.work({"order_id": order.order_id, "line": "1", "hint": "1"}, clock.now())
 
     late = purchases.of_order(order.order_id)[0]

@@ -464,6 +464,7 @@ def test_a_top_up_that_arrives_after_the_next_supplier_did_it_is_a_loss_and_a_pe
 
         # A person has claimed it back.
         StandIn.void(slow.url, str(purchases.of_order(order.order_id)[0].upstream_no), refund=True)
+        slow.rested()
         purchasing.work({**message, "hint": "1"}, clock.now())
         assert tried(order)[0] == ("slow", "reversed", "reversed")
         assert entries("supplier_claim") == [{"payable:slow": 600, "write_offs": -600}]
@@ -482,6 +483,7 @@ def test_a_top_up_that_arrives_after_its_money_went_back_is_a_loss(shop: Shop, t
         purchasing.work(message, clock.now())
         pump_until(shop, order, "refunded")
         StandIn.end(slow.url, str(purchases.of_order(order.order_id)[0].upstream_no))
+        slow.rested()
         purchasing.work(message, clock.now())
 
         assert tried(order)[0][:2] == ("slow", "late")

@@ -61,6 +61,7 @@ def take_back(shop: Shop, them: Selling, order: Placed) -> None:
         shop.called_back()
     shop.pump()
     StandIn.void(them.url, str(attempt_of(order).upstream_no), refund=True)
+    them.rested()
     shop.called_back()
     shop.pump()
 
