@@ -38,4 +38,4 @@ def test_nothing_can_be_read_and_that_is_not_said_to_be_nothing(by_hand: Supplie
 def test_nobody_calls_back_for_him(by_hand: Supplier) -> None:
     with pytest.raises(BadCallback):
         by_hand.parse_callback({}, b"customer_order_no=1", NOW)
-    assert by_hand.ack(True).status == 404
+    assert by_hand.ack(True).status == 400

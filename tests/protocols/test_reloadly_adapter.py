@@ -507,7 +507,7 @@ def test_a_webhook_names_our_order_or_theirs_within_a_day() -> None:
     for late in (timedelta(hours=25), -timedelta(hours=25)):
         with pytest.raises(BadCallback):
             hearing.parse_callback(hook(RAW), RAW, NOW + late)
-    assert (hearing.ack(True).status, hearing.ack(False).status) == (200, 401)
+    assert (hearing.ack(True).status, hearing.ack(False).status) == (200, 400)
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ class Acg:
         raise BadCallback
 
     def ack(self, _ok: bool) -> Ack:
-        return Ack(404)
+        return Ack(400)
 
     def _call(self, path: str, fields: Mapping[str, signing.Php]) -> wire.Reply:
         signed = {**fields, "app_id": self.account.terms["app_id"]}

@@ -52,4 +52,4 @@ class Pricelist:
         raise BadCallback
 
     def ack(self, _ok: bool) -> Ack:
-        return Ack(404)
+        return Ack(400)

@@ -148,7 +148,7 @@ class Reloadly:
             raise BadCallback from None
 
     def ack(self, ok: bool) -> Ack:
-        return Ack(200 if ok else 401)
+        return Ack(200 if ok else 400)
 
     @cached_property
     def _session(self) -> Session:
