@@ -149,7 +149,9 @@ def fail(
 
 def found_out(attempt: Attempt, now: datetime) -> None:
     """The supplier knows after all what became of it: a person who was asked need not look any more."""
-    if attempt.now_state is not AttemptState.SENT or now - clock.parse(str(attempt.sent_at)) > CALL_WITHIN:
+    if attempt.now_state is AttemptState.SENT and now - clock.parse(str(attempt.sent_at)) <= CALL_WITHIN:
+        return  # by the first answer: nobody was asked
+    if attempt.sent_at:
         staff.end_if_open(UNKNOWN, str(attempt.number), "system", "the supplier knows after all", now)
 
 

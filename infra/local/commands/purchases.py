@@ -21,7 +21,7 @@ STATES = {
     "accepted": "he has it, and has not delivered yet",
     "delivered": "delivered",
     "failed": "nothing was bought",
-    "late": "delivered after it was given up: what came lies in stock, or is claimed back",
+    "late": "delivered when its order needed it no more: what came lies in stock, or is claimed back",
     "reversed": "delivered, and taken back by him",
 }
 NUMBER = "our number of the attempt, as `purchases` and its task show it"
