@@ -21,7 +21,6 @@ from shared.steps.purchase_work import (
     SLOT_AGAIN,
     UNKNOWN,
     Again,
-    NoSlot,
     Unmapped,
     Wait,
     Work,
@@ -47,8 +46,8 @@ def ask(at: Work, attempt: Attempt, now: datetime) -> Wait:
     """Ask what became of an attempt that the supplier may have."""
     try:
         supplier = registry.supplier(str(attempt.supplier))
-    except UnknownSupplier:
-        return undecided(at, attempt, UNKNOWN, now)
+    except UnknownSupplier:  # until somebody gives him keys again
+        return undecided(at, attempt, UNKNOWN, now, attempts.ASK_AFTER[-1])
     if not _can_say(attempt, supplier):
         return undecided(at, attempt, BY_HAND if supplier.traits.by_hand else UNKNOWN, now)
     slot = pulses.take(supplier.code, supplier.traits.slots, now + CALL_WITHIN, now, chance)
@@ -184,22 +183,26 @@ def look_back(at: Work, attempt: Attempt, now: datetime) -> None:
 
 
 def ask_back(at: Work, attempt: Attempt, now: datetime) -> None:
-    """The supplier spoke of what he has delivered: he may have taken it back. NoSlot where he bears no question now."""
+    """The supplier spoke of what he has delivered: he may have taken it back."""
     with suppress(UnknownSupplier, Lost):
         supplier = registry.supplier(str(attempt.supplier))
         if not _by_question(attempt, supplier):
             return
         slot = pulses.take(supplier.code, supplier.traits.slots, now + CALL_WITHIN, now, chance)
         if slot is None:
-            raise NoSlot
+            purchases.look_again(attempt, now + LOOK_BACK_AGAIN)
+            return
         with in_slot(supplier, slot, at.ticking):
             answer = supplier.ask(str(attempt.number), str(attempt.upstream_no or ""), clock.now())
         now = at.ticking()
         if answer.outcome is Outcome.FAILED and not attempt.settled_by:
             purchase_reversed.take_back(attempt, answer, now)
-        elif answer.outcome is Outcome.FAILED or answer.reason is Reason.REVERSED:
+            return
+        if answer.outcome is Outcome.FAILED or answer.reason is Reason.REVERSED:
             # Some of the money is back, or nobody can say how much, or a person has it in his hands.
             purchase_reversed.call_somebody(attempt, now)
+        if attempt.due_at:
+            purchases.look_again(attempt, None)
 
 
 def _by_question(attempt: Attempt, supplier: Supplier) -> bool:

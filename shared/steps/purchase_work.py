@@ -69,10 +69,6 @@ class Again(Exception):
     """The line has moved: look at it anew at once."""
 
 
-class NoSlot(Exception):
-    """The supplier bears no more questions at this moment."""
-
-
 class Unmapped(Exception):
     """The offer is gone, or our SKU no more, or something else now, or wants to be told what no buyer was asked."""
 
@@ -155,10 +151,10 @@ def found_out(attempt: Attempt, now: datetime) -> None:
         staff.end_if_open(UNKNOWN, str(attempt.number), "system", "the supplier knows after all", now)
 
 
-def undecided(at: Work, attempt: Attempt, kind: str, now: datetime) -> Wait:
+def undecided(at: Work, attempt: Attempt, kind: str, now: datetime, again: timedelta = UNDECIDED) -> Wait:
     """Nobody but a person can find out, or can do it; he is told, and told again."""
-    call_somebody(at, attempt, kind, now)  # first: were it put off and nobody told, nobody would be for a day
-    purchases.look_again(attempt, now + UNDECIDED)
+    call_somebody(at, attempt, kind, now)  # first: were it put off and nobody told, nobody would be for so long
+    purchases.look_again(attempt, now + again)
     return None
 
 

@@ -221,6 +221,21 @@ def test_who_knows_after_all_what_became_of_it_ends_the_task(shop: Shop, asked: 
     assert (tried(order), open_tasks()) == ([("asked", "delivered", "")], [])
 
 
+def test_who_has_no_account_any_more_is_asked_once_he_has_one_again(shop: Shop, asked: Selling) -> None:
+    asked.misbehave("buy", "silent")
+    order = paid(shop)
+    shop.pump()
+    head = asked.head
+    head.delete()
+    registry.forget()
+    work(order, seconds=10)
+    assert open_tasks() == ["purchase_unknown"]
+
+    head.save()
+    work(order, minutes=31)
+    assert (shop.status(order), open_tasks()) == ("delivered", [])
+
+
 def test_who_refuses_us_when_he_is_asked_back_is_asked_on(shop: Shop, asked: Selling, dear: Selling) -> None:
     asked.misbehave("buy", "silent")
     order = paid(shop)
@@ -363,6 +378,10 @@ def unmapped(offer: Offer) -> None:
     offer.update([Offer.sku.remove(), Offer.fills.remove()])
 
 
+def another_now(offer: Offer) -> None:
+    offer.update([Offer.sku.set("V005")])
+
+
 def off_sale(offer: Offer) -> None:
     offer.update([Offer.on_sale.set(False)])
 
@@ -375,7 +394,9 @@ def told_nothing(offer: Offer) -> None:
     offer.update([Offer.fills.remove()])
 
 
-@pytest.mark.parametrize("change", [unmapped, off_sale, asks_more, told_nothing], ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "change", [unmapped, another_now, off_sale, asks_more, told_nothing], ids=lambda one: one.__name__
+)
 def test_an_offer_that_was_changed_before_it_was_sent_is_not_bought(
     shop: Shop, tmp_path: Path, change: Callable[[Offer], None]
 ) -> None:
@@ -421,6 +442,7 @@ def test_the_last_piece_whose_answer_was_lost_is_found_though_he_has_no_more(sho
         cheap.misbehave("buy", "silent")
         order = paid(shop)
         shop.pump()
+        StandIn.change_product(cheap.url, "1", on_sale=False)
         pump_until(shop, order, "delivered")
         assert len(cheap.bought()) == 1
 

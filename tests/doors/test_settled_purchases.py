@@ -20,6 +20,7 @@ from shared.suppliers.purchases import Attempt
 from tests.deaths import dying_after, retried
 from tests.hub import Selling, entries, pump_until, selling
 from tests.shop import Answer, Placed, Shop
+from tests.supplied import eventually
 
 SKU = "G020"
 KEPT = {"write_offs": 9000, "payable:deaf": -9000}
@@ -162,6 +163,10 @@ def held(shop: Shop, deaf: Selling) -> Placed:
     StandIn.change_product(deaf.url, "9", cost_e6=98_000_000)
     order = shop.placed(SKU)
     shop.pay(order)
-    shop.pump()
-    assert attempt_of(order).state == "held"
+
+    def is_held() -> bool:
+        shop.pump()
+        return [str(one.state) for one in purchases.of_order(order.order_id)][-1:] == ["held"]
+
+    eventually(is_held)  # a slot may have to be waited for
     return order
