@@ -20,15 +20,16 @@ from infra.local.suppliers.fulu import Fulu
 from infra.local.suppliers.ledger import TOP_UP
 from infra.local.supply import Local
 from tests.journeys import books, stockroom
-from tests.journeys.stack import CATALOGUE, Buyer, Order, Stack, in_minutes, order_in, wait_for
+from tests.journeys.stack import CATALOGUE, Buyer, Order, Reply, Stack, in_minutes, order_in, wait_for
 
 BRAND, FAMILY = "甲牌", "视频会员"
-CARD, PHONE, LISTED, TAKEN = "X901", "X902", "X903", "X904"  # which no other journey has in stock
+CARD, PHONE, LISTED, TAKEN, BY_HAND = (f"X90{n}" for n in range(1, 6))  # which no other journey has in stock
 ROWS = (
     f"{CARD},{FAMILY},{BRAND},甲牌会员,月卡,card,30.00,25.00,19.80,,90,,\n"
     f"{PHONE},{FAMILY},{BRAND},甲牌会员直充,月,topup,30.00,25.00,19.80,phone:手机号,,,\n"
     f"{LISTED},{FAMILY},{BRAND},甲牌会员,季卡,card,80.00,70.00,60.00,,90,,\n"
     f"{TAKEN},{FAMILY},{BRAND},甲牌会员,年卡,card,180.00,150.00,120.00,,90,,\n"
+    f"{BY_HAND},{FAMILY},{BRAND},甲牌会员直充,季,topup,80.00,70.00,60.00,phone:手机号,,,\n"
 )
 FIRST_E6, SECOND_E6 = 15_000_000, 16_000_000
 PURCHASED = 90  # seconds: three pauses that are really waited, on a slow machine
@@ -93,6 +94,19 @@ class Hub:
     def sold(self, code: str, number: str) -> list[dict[str, Any]]:
         """What a supplier has in his own books under our number."""
         return Supplier.orders(self.url(code), number)
+
+    def by_hand(self, order: Order) -> str:
+        """The number of the attempt that a person is asked to make for an order."""
+        wait_for(lambda: self.tried(order), "a person to be asked", PURCHASED)
+        [attempt] = self.attempts(order)
+        self.until_task("buy_by_hand", attempt["number"])
+        return str(attempt["number"])
+
+    def save(self, code: str, **more: Any) -> Reply:
+        """Save a supplier as he is known, but for this."""
+        one = next(one for one in LOCALS if one.code == code)
+        known = {"kind": one.kind, "name": one.name, "company": one.company, "terms": self.stand_ins[code].terms}
+        return self.stack.console("PUT", f"/suppliers/{code}", {**known, **more})
 
     def until_task(self, kind: str, about: str) -> str:
         """The open task of this kind about something."""
@@ -210,11 +224,19 @@ def test_a_price_that_jumps_waits_for_a_person(hub: Hub) -> None:
 
 
 def test_what_nobody_delivers_is_paid_back(hub: Hub) -> None:
+    def terms(**quotas: int) -> None:
+        assert hub.stack.console("POST", f"/skus/{CARD}/terms", {"quotas": quotas}, role="operator").status == 200
+
+    terms(shop=1)
     hub.refill("first", "second", stock=0, shown=500)
     _, order = hub.paid()
+    assert hub.stack.buyer().try_to_place(CARD).code == "quota_used_up"
     hub.stack.until(order.order_id, "refunded", seconds=PURCHASED)
     assert hub.tried(order) == [("first", "failed", "no_stock"), ("second", "failed", "no_stock")]
     hub.refill("first", "second", stock=500, shown=None)
+    buyer = hub.stack.buyer()
+    buyer.cancel(buyer.place(CARD))  # what was paid back is not counted against what the shop may sell
+    terms()
 
 
 def test_a_wrong_account_is_refused_before_anybody_pays(hub: Hub) -> None:
@@ -301,7 +323,21 @@ def test_what_a_supplier_takes_off_his_list_is_bought_elsewhere_until_he_has_it_
         assert hub.tried(order) == [(sell[0], "delivered", "")]
 
 
-def test_a_person_buys_what_only_a_price_list_has(hub: Hub) -> None:
+def test_nobody_becomes_another_account_with_a_supplier_while_he_has_an_order_of_ours(hub: Hub) -> None:
+    Supplier.misbehave(hub.url("first"), "buy", "late", seconds=60)
+    _, order = hub.paid()
+    wait_for(lambda: hub.tried(order) == [("first", "accepted", "")], "the supplier to have the order", PURCHASED)
+    refused = hub.save("first", terms={"site": "http://127.0.0.1:9"})
+    assert (refused.status, refused.code) == (409, "orders_out"), refused.body
+    [attempt] = hub.attempts(order)
+    [sale] = hub.sold("first", attempt["number"])
+    Supplier.end(hub.url("first"), sale["order_no"])
+    hub.stack.until(order.order_id, "delivered", seconds=PURCHASED)
+
+
+@pytest.fixture(scope="module")
+def listed(hub: Hub) -> None:
+    """A supplier of whom a person buys: there is nothing of him but his price list."""
     owner, operator = (Desk(hub.stack.api, hub.stack.token(role)) for role in ("owner", "operator"))
     company = "三号（本机模拟）有限公司"
     path = "/console/suppliers/listed"
@@ -309,38 +345,50 @@ def test_a_person_buys_what_only_a_price_list_has(hub: Hub) -> None:
     supply.show_papers(company, {BRAND}, path, known, owner, operator)
     operator.call("POST", f"{path}/review")
     owner.call("POST", f"{path}/approve")
-    table = base64.b64encode("商品编号,商品名称,供货价,库存\nA1,甲牌会员 季卡,58.00,50\n".encode()).decode()
-    assert owner.call("POST", f"{path}/pricelist", {"content": table})["new"] == 1
-    owner.call("POST", "/console/offers/listed/map", {"product": "A1", "sku": LISTED})
+    table = "商品编号,商品名称,供货价,库存\nA1,甲牌会员 季卡,58.00,50\nA2,甲牌会员直充 季,58.00,50\n"
+    taken = owner.call("POST", f"{path}/pricelist", {"content": base64.b64encode(table.encode()).decode()})
+    assert taken["new"] == 2, taken
+    for product, sku in (("A1", LISTED), ("A2", BY_HAND)):
+        owner.call("POST", "/console/offers/listed/map", {"product": product, "sku": sku})
 
+
+@pytest.mark.usefixtures("listed")
+def test_a_person_buys_what_only_a_price_list_has(hub: Hub) -> None:
     buyer, order = hub.paid(LISTED)
-    wait_for(lambda: hub.tried(order), "a person to be asked", PURCHASED)
-    [attempt] = hub.attempts(order)
-    hub.until_task("buy_by_hand", attempt["number"])
-    code = hub.stack.canaries.code()
-    settled = hub.stack.console(
-        "POST",
-        f"/purchases/{attempt['number']}/settle",
-        {"outcome": "delivered", "note": "bought at his desk", "cards": [{"code": code}], "cost_minor": 5_800},
-        role="operator",
-    )
+    number, code = hub.by_hand(order), hub.stack.canaries.code()
+    said = {"outcome": "delivered", "note": "bought at his desk", "cards": [{"code": code}], "cost_minor": 5_800}
+    settled = hub.stack.console("POST", f"/purchases/{number}/settle", said, role="operator")
     assert settled.status == 200, settled.body
     hub.stack.until(order.order_id, "delivered", seconds=PURCHASED)
     assert buyer.reveal(order) == [code]
 
 
+@pytest.mark.usefixtures("listed")
+def test_who_tops_up_by_hand_sees_the_account_until_it_is_done_and_is_written_down(hub: Hub) -> None:
+    account, why = {"phone": hub.stack.canaries.phone()}, {"reason": "I buy it of him now"}
+    _, order = hub.paid(lines=[{"sku": BY_HAND, "quantity": 1, "account": account}])
+    number = hub.by_hand(order)
+    path = f"/purchases/{number}"
+    assert hub.stack.console("POST", f"{path}/account", why, role="auditor").status == 403
+    shown = hub.stack.console("POST", f"{path}/account", why, role="operator")
+    assert (shown.status, shown.body["account"]) == (200, account)
+    said = {"outcome": "delivered", "note": "topped up at his desk", "pieces": 1, "proof": "his receipt"}
+    assert hub.stack.console("POST", f"{path}/settle", said, role="operator").status == 200
+    hub.stack.until(order.order_id, "delivered", seconds=PURCHASED)
+
+    again = hub.stack.console("POST", f"{path}/account", why, role="operator")
+    assert (again.status, again.code) == (409, "not_by_hand")
+    (look,) = [look for look in hub.stack.table("views") if look["card_id"] == number]
+    seen = hub.stack.console("GET", f"/staff/{look['viewer']}/views", role="auditor").body["views"]
+    assert (seen[0]["order_id"], seen[0]["reason"]) == (order.order_id, why["reason"])
+
+
 def test_who_refuses_us_is_stopped_and_whose_money_is_low_is_named(hub: Hub) -> None:
     stack, one = hub.stack, LOCALS[0]
-
-    def save(low_minor: int | None) -> None:
-        body = {"kind": one.kind, "name": one.name, "company": one.company, "terms": hub.stand_ins[one.code].terms}
-        more = {} if low_minor is None else {"low_minor": low_minor}
-        assert stack.console("PUT", f"/suppliers/{one.code}", {**body, **more}).status == 200
-
-    save(10**11)
+    assert hub.save(one.code, low_minor=10**11).status == 200
     assert stack.console("POST", f"/suppliers/{one.code}/sync", role="operator").status == 200
     hub.until_task("supplier_balance_low", one.code)
-    save(None)
+    assert hub.save(one.code, low_minor=None).status == 200
     hub.refill(one.code, cost_e6=FIRST_E6 + 10_000)
     assert stack.invoke("supplier-sync", {"time": in_minutes(0)}) is None
     assert "supplier_balance_low" not in {task["kind"] for task in stack.console("GET", "/tasks").body["tasks"]}
