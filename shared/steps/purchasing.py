@@ -11,12 +11,11 @@ from datetime import datetime, timedelta
 
 from shared.catalog import records as catalog
 from shared.kernel import clock, queues
-from shared.kernel.errors import Busy
 from shared.kernel.records import Lost
 from shared.kernel.telemetry import logger
 from shared.orders import records as orders
 from shared.steps import purchase_asking, purchase_choosing, purchase_reversed, purchase_sending
-from shared.steps.purchase_work import SLOT_AGAIN, Again, NoSlot, Wait, Work, fail, is_due
+from shared.steps.purchase_work import Again, Wait, Work, fail, is_due
 from shared.steps.relay import PURCHASES
 from shared.suppliers import attempts, purchases
 from shared.suppliers.attempts import AttemptState
@@ -48,26 +47,20 @@ def work(message: Mapping[str, str], now: datetime) -> None:
             if ticking() - now < ENOUGH:
                 continue
             wait = timedelta(0)
-        except NoSlot:
-            if hops >= HOPS_MAX:
-                raise Busy from None  # what he spoke of is asked after: nobody else comes for it
-            wait = SLOT_AGAIN
-        else:
-            hint = ""
         if wait is not None and wait < DELAY_MAX and hops < HOPS_MAX:
-            again = {"order_id": order_id, "line": number, "hops": str(hops + 1), "hint": hint}
+            again = {"order_id": order_id, "line": number, "hops": str(hops + 1)}
             queues.send(PURCHASES, [again], delay=wait)
         return
     logger.warning("a line moves without end", order_id=order_id, line=number)
 
 
 def _advance(at: Work, known: list[Attempt], hint: str, now: datetime) -> Wait:
-    for late in known:
-        if late.now_state is AttemptState.FAILED and late.sent_at and (is_due(late, now) or hint == str(late.attempt)):
-            purchase_asking.look_back(at, late, now)
     for done in known:
-        if hint == str(done.attempt) and done.now_state in purchase_reversed.CAME:
-            purchase_asking.ask_back(at, done, now)
+        if is_due(done, now) or hint == str(done.attempt):
+            if done.now_state is AttemptState.FAILED and done.sent_at:
+                purchase_asking.look_back(at, done, now)
+            if done.now_state in purchase_reversed.CAME:
+                purchase_asking.ask_back(at, done, now)
     open_ = next((one for one in known if one.now_state in attempts.OPEN), None)
     if open_ is None:
         return purchase_choosing.begin(at, known, now) if at.buying else None

@@ -51,6 +51,7 @@ SEEDS = 5 * SCALE  # 500 orders of all, in a soak 10,000
 DYING = 0.10  # the share of steps that are to die
 CARDS, TOPUP = ("V001", "V006", "M016"), "V005"  # 25.00, 19.80, 14.80; 24.50 for a QQ number
 LATER = (1, 4, 31, 61, 61, 250, 250, 1_500, 1_500, 300, 300, 1_500, 300, 300)  # minutes: till all policies end
+IN_TURN = 30  # times that questions may wait for a slot of their supplier's: a leap of the clock has two for each
 SETTLED = {"delivered", "refunded", "cancelled", "expired"}
 STATES = {attempts.AttemptState.DELIVERED, attempts.AttemptState.LATE, attempts.AttemptState.FAILED}
 FAIR = {CARDS[0]: 19_800_000, CARDS[1]: 15_900_000, CARDS[2]: 11_900_000, TOPUP: 19_200_000}
@@ -401,6 +402,10 @@ class Market:
             self.read()
             self.decide()
             self.watched(lambda: self.pass_by(minutes * 60))  # noqa: B023  # called at once
+        for _ in range(IN_TURN):
+            if not any("due_at" in one and one["state"] in STATES for one in self.attempts()):
+                break
+            self.watched(lambda: self.pass_by(61))
 
     def attempts(self) -> list[Item]:
         return [item for item in self.crowd.table("purchases") if "#" in item["part"]]
@@ -531,7 +536,7 @@ class Audit:
             if attempt["state"] not in STATES and not self._explained(attempt):
                 yield f"{number} is {attempt['state']} at {attempt.get('supplier')}: {attempt.get('said')}"
             if "due_at" in attempt and attempt["state"] in STATES:
-                yield f"{number} is {attempt['state']} and waits for {attempt['due_at']}"
+                yield f"{number} of {attempt['supplier']} is {attempt['state']} and waits for {attempt['due_at']}"
 
     def _books(self) -> Iterator[str]:
         """The trial balance, what we owe each supplier, what buyers have paid in advance, and what the stock cost."""
