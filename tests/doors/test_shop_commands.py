@@ -633,15 +633,17 @@ def test_a_price_list_says_what_a_person_can_buy_and_he_says_what_he_has_bought(
     Path("list.json").write_text(json.dumps(given))
     terminal("supplier", "list.json")
     Path("scan.pdf").write_bytes(b"%PDF-1.7")
-    for paper in ("licence", "tax", "bank", "contract", "authorisation"):
-        brand = ("--brand", "芒果TV", "--by", "芒果TV", "--owner") if paper == "authorisation" else ()
-        came = terminal("supplier-document", "list", paper, "scan.pdf", "--to", company, *brand)
+    brands = [("authorisation", "--brand", brand, "--by", brand, "--owner") for brand in ("芒果TV", "网易云音乐")]
+    for paper, *rights in [("licence",), ("tax",), ("bank",), ("contract",), *brands]:
+        came = terminal("supplier-document", "list", paper, "scan.pdf", "--to", company, *rights)
         terminal("accept-document", "list", came.split()[0])
     terminal("review-supplier", "list")
     terminal("approve-supplier", "list")
-    Path("prices.csv").write_text("商品编号,商品名称,供货价,库存\nA1,芒果TV会员 月卡,13.20,50\nA2,别的,,1\n")
+    Path("prices.csv").write_text(
+        "商品编号,商品名称,供货价,库存\nA1,芒果TV会员 月卡,13.20,50\nA2,别的,,1\nA3,黑胶VIP 月,11,9\n"
+    )
     said = terminal("price-list", "list", "prices.csv")
-    assert "list sells 1 products: 1 new" in said
+    assert "list sells 2 products: 2 new" in said
     assert "line 3: " in said
     terminal("map-offer", "list", "A1", "V013")
 
@@ -657,6 +659,16 @@ def test_a_price_list_says_what_a_person_can_buy_and_he_says_what_he_has_bought(
     assert "MGTV" not in settled
     assert terminal.shop.call("GET", f"/console/orders/{order}", groups="owner").body["status"] == "delivered"
     assert "buy_by_hand" not in terminal("tasks")
+    assert "waits for a person" in terminal.refused("account", number, "--reason", "I buy it now")
+
+    terminal("map-offer", "list", "A3", "M014")
+    number = attempt_in(terminal("purchases", bought_for(terminal, "M014", "cleared", phone="13800138000")))
+    said = terminal("account", number, "--reason", "I buy it now")
+    assert "M014 of list (A3)" in said
+    assert "phone: 13800138000" in said
+    assert number in terminal("views", "owner")
+    done = ("--pieces", "1", "--cost", "11", "--proof", "his receipt", "--note", "bought by hand")
+    assert f"{number} is delivered; 1 came for ¥11.00, his receipt" in terminal("settle", number, "delivered", *done)
 
 
 def test_a_price_that_has_jumped_waits_until_a_person_allows_it(
