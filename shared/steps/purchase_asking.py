@@ -5,14 +5,12 @@ Nothing here buys, save where he answers a repeated order with the first one.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from cryptography.exceptions import InvalidTag
 
 from shared.kernel import clock
-from shared.kernel.records import Lost
 from shared.steps import purchase_received, purchase_reversed, supplier_tasks
 from shared.steps.purchase_work import (
     ALTERED,
@@ -38,8 +36,6 @@ from shared.suppliers.attempts import AttemptState
 from shared.suppliers.errors import UnknownSupplier
 from shared.suppliers.purchases import Attempt
 from shared.suppliers.supplier import Answer, Outcome, Reason, Repeat, Supplier
-
-LOOK_BACK_AGAIN = timedelta(minutes=1)  # where no slot was free
 
 
 def ask(at: Work, attempt: Attempt, now: datetime) -> Wait:
@@ -152,57 +148,55 @@ def _read(attempt: Attempt, answer: Answer) -> Answer:
     return replace(answer, outcome=Outcome.UNKNOWN, reason=Reason.UNREADABLE)
 
 
-def look_back(at: Work, attempt: Attempt, now: datetime) -> None:
+def look_back(at: Work, attempt: Attempt, supplier: Supplier, now: datetime) -> Wait:
     """An attempt that was given up may have been delivered after all: what came is ours. Raises Again then, or Lost."""
-    with suppress(UnknownSupplier):
-        supplier = registry.supplier(str(attempt.supplier))
-        if supplier.traits.by_hand or not _by_question(attempt, supplier):
-            purchases.look_again(attempt, None)
-            return
-        slot = pulses.take(supplier.code, supplier.traits.slots, now + CALL_WITHIN, now, chance)
-        if slot is None:
-            purchases.look_again(attempt, now + LOOK_BACK_AGAIN)
-            return
-        with in_slot(supplier, slot, at.ticking):
-            answer = supplier.ask(str(attempt.number), str(attempt.upstream_no or ""), clock.now())
-        answer, now = _read(attempt, answer), at.ticking()
-        if answer.upstream_no and not attempt.upstream_no:
-            purchases.name(str(attempt.supplier), answer.upstream_no, attempt)
-        if answer.outcome is Outcome.DELIVERED:
-            _take_in(at, attempt, answer, now)
-            raise Again
-        if answer.outcome is Outcome.REFUSED:
-            supplier_tasks.stop(str(attempt.supplier), answer.reason, now)
-        # Who denied it for an hour may find it in the next.
-        again = None if answer.outcome is Outcome.FAILED else now + attempts.LOOK_BACK
-        if again and now - clock.parse(str(attempt.sent_at)) > attempts.ASK_FOR:
-            if answer.outcome is not Outcome.ABSENT:
-                call_somebody(at, attempt, UNKNOWN, now)
-            again = None
-        purchases.look_again(attempt, again)
+    if supplier.traits.by_hand or not _by_question(attempt, supplier):
+        purchases.look_again(attempt, None)
+        return None
+    slot = pulses.take(supplier.code, supplier.traits.slots, now + CALL_WITHIN, now, chance)
+    if slot is None:
+        purchases.look_again(attempt, now)  # should the message get lost
+        return SLOT_AGAIN
+    with in_slot(supplier, slot, at.ticking):
+        answer = supplier.ask(str(attempt.number), str(attempt.upstream_no or ""), clock.now())
+    answer, now = _read(attempt, answer), at.ticking()
+    if answer.upstream_no and not attempt.upstream_no:
+        purchases.name(supplier.code, answer.upstream_no, attempt)
+    if answer.outcome is Outcome.DELIVERED:
+        _take_in(at, attempt, answer, now)
+        raise Again
+    if answer.outcome is Outcome.REFUSED:
+        supplier_tasks.stop(supplier.code, answer.reason, now)
+    # Who denied it for an hour may find it in the next.
+    again = None if answer.outcome is Outcome.FAILED else now + attempts.LOOK_BACK
+    if again and now - clock.parse(str(attempt.sent_at)) > attempts.ASK_FOR:
+        if answer.outcome is not Outcome.ABSENT:
+            call_somebody(at, attempt, UNKNOWN, now)
+        again = None
+    purchases.look_again(attempt, again)
+    return None
 
 
-def ask_back(at: Work, attempt: Attempt, now: datetime) -> None:
+def ask_back(at: Work, attempt: Attempt, supplier: Supplier, now: datetime) -> Wait:
     """The supplier spoke of what he has delivered: he may have taken it back."""
-    with suppress(UnknownSupplier, Lost):
-        supplier = registry.supplier(str(attempt.supplier))
-        if not _by_question(attempt, supplier):
-            return
-        slot = pulses.take(supplier.code, supplier.traits.slots, now + CALL_WITHIN, now, chance)
-        if slot is None:
-            purchases.look_again(attempt, now + LOOK_BACK_AGAIN)
-            return
-        with in_slot(supplier, slot, at.ticking):
-            answer = supplier.ask(str(attempt.number), str(attempt.upstream_no or ""), clock.now())
-        now = at.ticking()
-        if answer.outcome is Outcome.FAILED and not attempt.settled_by:
-            purchase_reversed.take_back(attempt, answer, now)
-            return
-        if answer.outcome is Outcome.FAILED or answer.reason is Reason.REVERSED:
-            # Some of the money is back, or nobody can say how much, or a person has it in his hands.
-            purchase_reversed.call_somebody(attempt, now)
-        if attempt.due_at:
-            purchases.look_again(attempt, None)
+    if not _by_question(attempt, supplier):
+        return None
+    slot = pulses.take(supplier.code, supplier.traits.slots, now + CALL_WITHIN, now, chance)
+    if slot is None:
+        purchases.look_again(attempt, now)  # should the message get lost
+        return SLOT_AGAIN
+    with in_slot(supplier, slot, at.ticking):
+        answer = supplier.ask(str(attempt.number), str(attempt.upstream_no or ""), clock.now())
+    now = at.ticking()
+    if answer.outcome is Outcome.FAILED and not attempt.settled_by:
+        purchase_reversed.take_back(attempt, answer, now)
+        return None
+    if answer.outcome is Outcome.FAILED or answer.reason is Reason.REVERSED:
+        # Some of the money is back, or nobody can say how much, or a person has it in his hands.
+        purchase_reversed.call_somebody(attempt, now)
+    if attempt.due_at:
+        purchases.look_again(attempt, None)
+    return None
 
 
 def _by_question(attempt: Attempt, supplier: Supplier) -> bool:

@@ -17,8 +17,9 @@ from shared.orders import records as orders
 from shared.steps import purchase_asking, purchase_choosing, purchase_reversed, purchase_sending
 from shared.steps.purchase_work import Again, Wait, Work, fail, is_due
 from shared.steps.relay import PURCHASES
-from shared.suppliers import attempts, purchases
+from shared.suppliers import attempts, purchases, registry
 from shared.suppliers.attempts import AttemptState
+from shared.suppliers.errors import UnknownSupplier
 from shared.suppliers.purchases import Attempt
 from shared.suppliers.supplier import Reason
 
@@ -55,12 +56,26 @@ def work(message: Mapping[str, str], now: datetime) -> None:
 
 
 def _advance(at: Work, known: list[Attempt], hint: str, now: datetime) -> Wait:
-    for done in known:
-        if is_due(done, now) or hint == str(done.attempt):
-            if done.now_state is AttemptState.FAILED and done.sent_at:
-                purchase_asking.look_back(at, done, now)
-            if done.now_state in purchase_reversed.CAME:
-                purchase_asking.ask_back(at, done, now)
+    waits = [_look_back(at, done, now) for done in known if is_due(done, now) or hint == str(done.attempt)]
+    waits.append(_go_on(at, known, hint, now))
+    return min((wait for wait in waits if wait is not None), default=None)
+
+
+def _look_back(at: Work, done: Attempt, now: datetime) -> Wait:
+    """Ask about what has ended: it may have come after all, or have been taken back."""
+    given_up = done.now_state is AttemptState.FAILED and done.sent_at
+    if not given_up and done.now_state not in purchase_reversed.CAME:
+        return None
+    try:
+        supplier = registry.supplier(str(done.supplier))
+    except UnknownSupplier:  # somebody may give him keys again
+        in_time = now - clock.parse(str(done.sent_at)) < attempts.ASK_FOR
+        purchases.look_again(done, now + attempts.LOOK_BACK if in_time else None)
+        return None
+    return (purchase_asking.look_back if given_up else purchase_asking.ask_back)(at, done, supplier, now)
+
+
+def _go_on(at: Work, known: list[Attempt], hint: str, now: datetime) -> Wait:
     open_ = next((one for one in known if one.now_state in attempts.OPEN), None)
     if open_ is None:
         return purchase_choosing.begin(at, known, now) if at.buying else None
