@@ -119,10 +119,12 @@ def lot_bought(
     )
 
 
-def paid_for_nothing(supplier: str, sku: str, costs_e6: Sequence[int], currency: str = "CNY") -> tuple[Leg, ...]:
+def paid_for_nothing(
+    supplier: str, sku: str, costs_e6: Sequence[int], currency: str = "CNY", before_e6: int = 0
+) -> tuple[Leg, ...]:
     """A supplier has been paid for what we cannot use, such as a code that somebody had before: our loss until he
-    takes it back."""
-    cost = sum(map(minor_from_e6, costs_e6))
+    takes it back. before_e6: as in `lot_bought`."""
+    cost = minor_from_e6(before_e6 + sum(costs_e6)) - minor_from_e6(before_e6)
     legs = [Leg(accounts.WRITE_OFFS, cost, currency, sku), Leg(of(accounts.PAYABLE, supplier), -cost, currency)]
     return balanced(legs) if cost else ()
 

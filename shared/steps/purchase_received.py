@@ -107,11 +107,11 @@ def _store(
     legs: list[posting.Leg] = list(posting.paid_for_nothing(supplier, sku, useless))
     if kept := posting.paid_for_nothing(supplier, sku, [int(attempt.cost_e6)]):  # given up, and written off then
         legs += posting.reversal(kept)
-    if usable and cards:
-        legs += posting.lot_bought(supplier, sku, fine)
-    elif usable:
-        legs += posting.lot_bought(supplier, sku, fine[: split.ordered]) if split.ordered else ()
-        legs += posting.paid_for_nothing(supplier, sku, fine[split.ordered :])
+    # In turn, so that the parts add up to what all of it has cost, to the cent.
+    before_e6, stays = sum(useless), fine if cards else fine[: split.ordered]
+    if stays:
+        legs += posting.lot_bought(supplier, sku, stays, before_e6=before_e6)
+    legs += posting.paid_for_nothing(supplier, sku, fine[len(stays) :], before_e6=before_e6 + sum(stays))
     if split.ordered:
         legs += posting.delivered([_sold(line, fine[: split.ordered])])
     delivered = None

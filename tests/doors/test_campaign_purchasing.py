@@ -561,10 +561,14 @@ class Audit:
             yield f"the stock stands at {stands['inventory']} and cost {kept}"
 
     def _cost(self, one: Selling, order: Order) -> int:
-        """What he has had for an order; where he never says it, the price of his offer is believed."""
+        """What he has had for an order; where he does not say it, the price of his offer is believed."""
         attempt = self.attempts.get(order.ours)
+        if not attempt:
+            return _landed(one, order)
         untold = self.market.traits[one.code].get("order_money") == "not_told"
-        return int(attempt["cost_e6"]) if untold and attempt else _landed(one, order)
+        # An order of acg says what it costs when it is placed, and never again.
+        untold |= one.stand_in.kind == "acg" and attempt["state"] in {"delivered", "late"} and int(attempt["asks"]) > 0
+        return int(attempt["cost_e6"]) if untold else _landed(one, order)
 
     def leaks(self, said: str) -> list[str]:
         """Where a code, an account, a telephone number or a key can be read that must not be read there."""

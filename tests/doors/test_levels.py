@@ -469,6 +469,7 @@ def test_the_console_shows_the_stock_of_a_sku_by_state_and_channel_with_its_term
             "low": 5,
             "min_days": 0,
             "hold_percent": 30,
+            "margin_percent": 0,
             "floors": {"taobao": 2},
             "quotas": {},
             "hidden": [],
