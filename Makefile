@@ -97,14 +97,15 @@ check: .venv/.ready  ## the fast part: lint, types, arrows, unit tests
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@if [[ -d tests/unit ]]; then $(BIN)/pytest tests/unit --quiet --numprocesses=auto; fi
 
-# The journeys mostly wait, for a deployed stack: they run beside the tests that keep the processors busy.
+# The journeys mostly wait, for a deployed stack: they run beside the tests that keep the processors busy, and which are
+# nice to them, since what waits has its patience.
 .PHONY: test
 test: setup check lint-templates  ## everything
 	@echo "the journeys run beside the other tests; what they say comes last (.local/journeys.txt)"; \
 	$(BIN)/pytest tests/journeys > .local/journeys.txt 2>&1 & journeys=$$!; \
 	trap 'kill $$journeys 2> /dev/null || true' EXIT; \
 	failed=0; \
-	$(BIN)/pytest tests --ignore=tests/unit --ignore=tests/journeys --numprocesses=auto --dist=worksteal || failed=1; \
+	nice $(BIN)/pytest tests --ignore=tests/unit --ignore=tests/journeys --numprocesses=auto --dist=worksteal || failed=1; \
 	wait $$journeys || failed=1; \
 	cat .local/journeys.txt; \
 	exit $$failed

@@ -6,19 +6,20 @@ import base64
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.local import supply
+from infra.local import client, supply
 from infra.local.client import Shop as Desk
 from infra.local.supplier_shop import KINDS as STAND_INS
 from infra.local.suppliers.common import Product, Supplier
 from infra.local.suppliers.fulu import Fulu
 from infra.local.suppliers.ledger import TOP_UP
 from infra.local.supply import Local
+from shared.kernel import clock
 from tests.journeys import books, stockroom
 from tests.journeys.stack import CATALOGUE, Buyer, Order, Reply, Stack, in_minutes, order_in, wait_for
 
@@ -271,6 +272,38 @@ def test_a_wrong_account_is_refused_before_anybody_pays(hub: Hub) -> None:
     assert (settled.status, settled.body["state"]) == (200, "reversed"), settled.body
 
 
+def test_what_a_channel_has_sold_is_bought_for_it(hub: Hub) -> None:
+    made = hub.stack.console("POST", "/channels", {"channel": "kiosk", "name": "Kiosk"})
+    line = {"sku": PHONE, "quantity": 1, "account": {"phone": hub.stack.canaries.phone()}}
+    wanted, key = {"lines": [line], "client_ref": "kiosk-1"}, made.body["key"]
+    reserved = hub.stack.call("POST", "/channel/reservations", wanted, key)
+    assert reserved.status == 201, reserved.body
+    confirmed = hub.stack.call("POST", f"/channel/reservations/{reserved.body['order_id']}/confirm", {}, key)
+    assert confirmed.status == 200, confirmed.body
+    hub.stack.until(reserved.body["order_id"], "delivered", seconds=PURCHASED)
+
+    line["account"] = {"phone": "12345678901"}
+    unknown = hub.stack.call("POST", "/channel/reservations", {**wanted, "client_ref": "kiosk-2"}, key)
+    assert unknown.status == 422
+    assert unknown.body["fields"] == [{"field": "account.phone", "reason": "unknown_account"}]
+
+
+def test_a_document_that_ends_soon_is_named(hub: Hub) -> None:
+    path = "/suppliers/second/documents"
+    ends = (clock.shanghai_day(datetime.now(UTC)) + timedelta(days=10)).isoformat()
+    company = next(one.company for one in LOCALS if one.code == "second")
+    rights = {"paper": "authorisation", "brand": "乙牌", "issued_by": "乙牌", "from_owner": True, "ends_on": ends}
+    asked = hub.stack.console("POST", path, {**rights, "file_name": "scan.pdf", "issued_to": company})
+    assert asked.status == 201, asked.body
+    client.put(asked.body["upload_url"], b"%PDF-1.7")
+    document = asked.body["document_id"]
+    assert hub.stack.console("POST", f"{path}/{document}/received").status == 200
+    assert hub.stack.console("POST", f"{path}/{document}/accept", role="operator").status == 200
+    for _ in range(2):
+        assert hub.stack.invoke("stocktake", {"time": in_minutes(0)}) is None
+    hub.until_task("supplier_document_ends", f"second-{document}-30")
+
+
 def test_cards_that_a_supplier_takes_back_are_claimed_and_recalled_where_a_person_says_so(hub: Hub) -> None:
     orders = [hub.paid(TAKEN)[1] for _ in range(3)]
     for order in orders:
@@ -286,6 +319,8 @@ def test_cards_that_a_supplier_takes_back_are_claimed_and_recalled_where_a_perso
 
     said = {"outcome": "reversed", "note": "he wrote to us"}
     assert hub.stack.console("POST", f"/purchases/{written['number']}/settle", said, role="operator").status == 200
+    asked = hub.stack.console("POST", "/recalls", {"purchase_id": told["number"], "reason": "blocked by their issuer"})
+    assert asked.status == 201, asked.body
     for attempt in (told, told, written, void):
         wanted = {"source": "supplier", "note": "blocked by their issuer", "whole_day": attempt is void}
         recalled = hub.stack.console("POST", f"/purchases/{attempt['number']}/void", wanted)
