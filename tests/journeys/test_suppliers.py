@@ -204,6 +204,17 @@ def test_who_answers_nothing_is_asked_and_nothing_is_bought_twice(hub: Hub) -> N
     assert Supplier.bought_twice(hub.url("first")) == []
 
 
+def test_a_line_that_is_sent_twice_is_bought_once(hub: Hub) -> None:
+    with hub.stack.paused("purchasing"):
+        buyer, order = hub.paid()
+        wait_for(lambda: hub.stack.waiting("purchasing") >= 1, "the line to be sent to be bought")
+        hub.stack.deadlines(6)
+        wait_for(lambda: hub.stack.waiting("purchasing") >= 2, "the line to be sent again")
+    hub.stack.until(order.order_id, "delivered", seconds=PURCHASED)
+    [attempt] = hub.attempts(order)
+    assert len(hub.sold("first", attempt["number"])) == len(buyer.reveal(order)) == 1
+
+
 def test_a_price_that_jumps_waits_for_a_person(hub: Hub) -> None:
     buyer = hub.stack.buyer()
     order = buyer.place(CARD)
