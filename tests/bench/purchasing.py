@@ -79,7 +79,7 @@ def _orders(changes: int) -> tuple[list[Row], str]:
         quick = {"trait.rate": "1000"}
         with (
             selling(Path(folder), "first", "kasushou", {sku: first}, **quick) as one,
-            selling(Path(folder), "second", "kasushou", {sku: second}, **quick) as other,
+            selling(Path(folder), "second", "kasushou", {sku: second}, seed=2, **quick) as other,
         ):
             order = shop.placed(sku)
             shop.pay(order)
