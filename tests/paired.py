@@ -9,7 +9,7 @@ from typing import Any
 
 from infra.local.suppliers.common import Supplier as StandIn
 from shared.suppliers.registry import made
-from shared.suppliers.supplier import Account, Answer, Keys, Outcome, Purchase, Supplier
+from shared.suppliers.supplier import Account, Answer, Keys, Outcome, Purchase, Reason, Supplier
 from tests.supplied import eventually
 
 _numbers: Iterator[int] = count(1)
@@ -30,6 +30,10 @@ def wanted(
 ) -> Purchase:
     number = f"01jdabcdefghjkmnpqrstvwx{next(_numbers):06d}"
     return Purchase(number, product, quantity, most_e6, "https://shop.example/callbacks/them", account or {})
+
+
+def outcome(answer: Answer) -> tuple[Outcome, Reason]:
+    return answer.outcome, answer.reason
 
 
 def lost_nothing(stand_in: StandIn, supplier: Supplier, purchase: Purchase, told: Answer) -> Answer:

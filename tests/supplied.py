@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import http.client
-import json
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-
-import pytest
 
 from infra.local.suppliers.common import Supplier
 
@@ -95,10 +90,3 @@ def pass_a_minute(supplier: Supplier) -> None:
         db.execute("UPDATE orders SET due = due - 60")
         db.execute("UPDATE letters SET next_at = next_at - 60")
     supplier.wake()
-
-
-def vectors(name: str) -> Any:
-    folder = os.environ.get("KAQUAN_VECTORS")
-    if not folder:
-        pytest.skip("KAQUAN_VECTORS does not say where the published samples are")
-    return json.loads((Path(folder) / name).read_text())

@@ -10,10 +10,9 @@ import pytest
 from infra.local.suppliers.acg import Acg
 from infra.local.suppliers.common import Product as Goods
 from shared.kernel.money import Money
-from shared.suppliers import wire
 from shared.suppliers.errors import SupplierRefused, SupplierSilent
-from shared.suppliers.supplier import Answer, Delivers, Outcome, Reason, Supplier
-from tests.paired import bought, ended, lost_nothing, now, ours, wanted
+from shared.suppliers.supplier import Delivers, Outcome, Reason, Supplier
+from tests.paired import bought, ended, lost_nothing, now, ours, outcome, wanted
 
 CARD, GAME, MEMBER = "KA100", "QB10", "KB"
 GOODS = [
@@ -33,16 +32,6 @@ def them(tmp_path: Path) -> Iterator[Acg]:
 @pytest.fixture
 def acg(them: Acg) -> Supplier:
     return ours(them)
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = wire.call
-    monkeypatch.setattr(wire, "call", lambda *args, **more: whole(*args, **{"timeout": 0.5, **more}))
-
-
-def outcome(answer: Answer) -> tuple[Outcome, Reason]:
-    return answer.outcome, answer.reason
 
 
 def test_goods_and_balance_are_understood(acg: Supplier) -> None:

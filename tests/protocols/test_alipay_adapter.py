@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import io
 import json
-import os
 import re
 import threading
 import time
@@ -18,7 +17,6 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +42,7 @@ from shared.payments.provider import (
     RefundNews,
     RefundRequest,
 )
+from tests.published import vectors
 
 NOW = datetime(2026, 5, 1, 18, 30, tzinfo=UTC)  # half past two at night in Beijing
 EXPIRES = NOW + timedelta(minutes=15)
@@ -202,13 +201,6 @@ def paid(status: str = "TRADE_SUCCESS", **other: object) -> dict[str, object]:
 # --- vectors
 
 
-def vectors() -> Any:
-    folder = os.environ.get("KAQUAN_VECTORS")
-    if not folder:
-        pytest.skip("KAQUAN_VECTORS does not say where the official vectors are")
-    return json.loads((Path(folder) / "alipay_v2.json").read_text())
-
-
 def of_the_vectors(whole: Any) -> Alipay:
     certificate, *_ = x509.load_pem_x509_certificates(whole["alipay_public_cert_pem"].encode())
     form = serialization.PublicFormat.SubjectPublicKeyInfo
@@ -225,7 +217,7 @@ def of_the_vectors(whole: Any) -> Alipay:
 
 
 def test_a_notification_that_alipay_signed_is_read() -> None:
-    whole = vectors()
+    whole = vectors("alipay_v2.json")
     raw = urllib.parse.urlencode(whole["async_notify"]["decoded_form_fields"]).encode()
 
     charge = of_the_vectors(whole).parse_notification({}, raw, NOW)
@@ -240,7 +232,7 @@ def test_a_notification_that_alipay_signed_is_read() -> None:
 
 
 def test_a_return_that_alipay_signed_is_no_proof_of_payment() -> None:
-    whole = vectors()
+    whole = vectors("alipay_v2.json")
     raw = whole["return_url_query"].encode()
     assert of_the_vectors(whole).parse_notification({}, raw, NOW) is None
     with pytest.raises(BadNotification):
@@ -248,7 +240,7 @@ def test_a_return_that_alipay_signed_is_no_proof_of_payment() -> None:
 
 
 def test_an_answer_that_alipay_signed_is_read() -> None:
-    whole = vectors()
+    whole = vectors("alipay_v2.json")
     said, sign = whole["sync_response"]["signed_string"], whole["sync_response"]["sign"]
     theirs = of_the_vectors(whole)
 

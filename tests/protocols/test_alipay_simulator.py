@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 import re
 import signal
 import stat
@@ -41,6 +40,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509 import load_pem_x509_certificates
 
 from infra.local.alipay import AlipayGateway
+from tests.published import vectors
 
 ROOT = Path(__file__).resolve().parents[2]
 BEIJING = timezone(timedelta(hours=8))
@@ -904,15 +904,8 @@ def test_an_old_download_address_gives_no_bill(client: Client, gateway: AlipayGa
 # -- beside the real thing ---------------------------------------------------------------------------------------------
 
 
-def published(name: str) -> Any:
-    folder = os.environ.get("KAQUAN_VECTORS")
-    if not folder:
-        pytest.skip("KAQUAN_VECTORS does not say where the published samples are")
-    return json.loads((Path(folder) / name).read_text())
-
-
 def test_a_notification_has_the_fields_of_an_authentic_one_and_is_signed_alike(client: Client, shop: Shop) -> None:
-    sample = published("alipay_v2.json")
+    sample = vectors("alipay_v2.json")
     theirs = sample["async_notify"]["decoded_form_fields"]
     certificate, *_ = load_pem_x509_certificates(sample["alipay_public_cert_pem"].encode())
     key = certificate.public_key()
@@ -934,7 +927,7 @@ def test_a_notification_has_the_fields_of_an_authentic_one_and_is_signed_alike(c
 
 
 def test_a_bill_has_the_frame_of_a_real_one(quiet: Client) -> None:
-    real = published("alipay_bill.json")
+    real = vectors("alipay_bill.json")
     out_trade_no, qr_code = quiet.precreate()
     AlipayGateway.pay(qr_code)
     quiet.refund(out_trade_no, "25.00", "R1")

@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +37,7 @@ from shared.suppliers.supplier import (
     Wish,
 )
 from tests.canned_http import Heard, Script, canned, refusing, said
+from tests.published import vectors
 from tests.supplier_faults import FAULTS, SHORTLY
 
 NOW = datetime(2026, 5, 1, 4, tzinfo=UTC)
@@ -54,13 +53,6 @@ def at(site: str, keys: Sequence[Mapping[str, str]] = KEYS, /, **terms: str) -> 
 
 
 ours = at("https://shop.example")
-
-
-def vectors() -> dict[str, Any]:
-    folder = os.environ.get("KAQUAN_VECTORS")
-    if not folder:
-        pytest.skip("KAQUAN_VECTORS does not say where the published vectors are")
-    return dict(json.loads((Path(folder) / "supplier_dujiao_next.json").read_text()))
 
 
 def expected_signature(heard: Heard, secret: str = "secret-2") -> str:
@@ -163,7 +155,7 @@ def test_a_form_goes_along_with_what_a_person_delivers() -> None:
 
 
 def test_the_documented_answers_are_read() -> None:
-    told = vectors()
+    told = vectors("supplier_dujiao_next.json")
     assert replace(placed(said(told["create_order_ok"])), said="") == Answer(
         Outcome.ACCEPTED, upstream_no="101", cost_e6=9_900_000
     )

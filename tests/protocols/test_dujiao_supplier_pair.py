@@ -12,10 +12,9 @@ import pytest
 from infra.local.suppliers.common import Product as Goods
 from infra.local.suppliers.dujiao import Dujiao
 from shared.kernel.money import Money
-from shared.suppliers import wire
 from shared.suppliers.errors import BadCallback, SupplierRefused, SupplierSilent
 from shared.suppliers.supplier import Answer, Delivers, Outcome, Purchase, Reason, Supplier
-from tests.paired import bought, ended, now, ours, wanted
+from tests.paired import bought, ended, now, ours, outcome, wanted
 from tests.supplied import eventually, shop
 
 CARD, GAME = "70-1", "80-2"
@@ -23,7 +22,6 @@ GOODS = [
     Goods("1", "腾讯视频 月卡", 9_900_000, stock=100, more={"product_id": 70}),
     Goods("2", "Q 币", 985_000, kind="topup", fields=[{"key": "qq", "name": "QQ 号"}], more={"product_id": 80}),
 ]
-SHORTLY = 0.4  # seconds that we wait; the faults that are slow take longer
 
 
 @pytest.fixture
@@ -36,15 +34,6 @@ def them(tmp_path: Path) -> Iterator[Dujiao]:
 @pytest.fixture
 def dujiao(them: Dujiao) -> Supplier:
     return ours(them)
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "TIMEOUT", SHORTLY)
-
-
-def outcome(answer: Answer) -> tuple[Outcome, Reason]:
-    return answer.outcome, answer.reason
 
 
 def last_of(supplier: Supplier, purchase: Purchase, told: Answer) -> Answer:

@@ -27,7 +27,8 @@ import pytest
 
 from infra.local.suppliers.common import Product, amount
 from infra.local.suppliers.dujiao import Dujiao
-from tests.supplied import HANG_UPS, Notice, Shop, eventually, pass_a_minute, send, shop, vectors
+from tests.published import vectors
+from tests.supplied import HANG_UPS, Notice, Shop, eventually, pass_a_minute, send, shop
 
 ROOT = Path(__file__).resolve().parents[2]
 RECEIVED = b'{"ok":true,"message":"received"}'

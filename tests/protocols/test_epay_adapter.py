@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import socket
 import threading
 import urllib.parse
@@ -14,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +35,7 @@ from shared.payments.provider import (
     PaymentStatus,
     RefundRequest,
 )
+from tests.published import vectors
 
 KEY, OLD_KEY = "key-of-this-test", "key-before-it"
 PID = "1001"
@@ -45,13 +44,6 @@ AMOUNT = Money(2500)
 ATTEMPT = Attempt("pay_1", "epay_alipay", AMOUNT, "卡 & card", NOW + timedelta(minutes=15))
 REQUEST = PaymentRequest(ATTEMPT, "https://shop.example/n", "https://shop.example/r?a=1&b=2")
 REFUND = RefundRequest("ref_1", "pay_1", "2026050122", AMOUNT, Money(1000), "test")
-
-
-def vectors() -> dict[str, Any]:
-    folder = os.environ.get("KAQUAN_VECTORS")
-    if not folder:
-        pytest.skip("KAQUAN_VECTORS does not say where the published vectors are")
-    return dict(json.loads((Path(folder) / "epay_v1.json").read_text()))
 
 
 def adapter_at(gateway: str, **other: str) -> Epay:
@@ -66,7 +58,7 @@ ours = adapter_at("https://pay.example/")
 
 
 def test_the_published_signature_is_ours() -> None:
-    told = vectors()["computed_by_us"]
+    told = vectors("epay_v1.json")["computed_by_us"]
     assert signature(told["params"], told["key"]) == told["sign"]
     assert signature({**told["params"], "param": "", "sign": "x", "sign_type": "MD5"}, told["key"]) == told["sign"]
     assert hashlib.md5((told["string"] + told["key"]).encode()).hexdigest() == told["sign"]
@@ -159,7 +151,7 @@ def heard(raw: bytes, adapter: Epay = ours) -> Charge | None:
 
 
 def test_a_notification_with_the_published_fields_is_read() -> None:
-    told = vectors()
+    told = vectors("epay_v1.json")
     fields = {
         name: value for name, value in zip(told["notify_fields"], iter("abcdefghi"), strict=True) if "sign" not in name
     }

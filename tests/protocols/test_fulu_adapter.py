@@ -6,12 +6,10 @@ import base64
 import hashlib
 import json
 import logging
-import os
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +37,7 @@ from shared.suppliers.supplier import (
     Wish,
 )
 from tests.canned_supplier import RESET, SHORT, SILENT, Door, Sent, Told, closed_url, door
+from tests.published import vectors
 
 SECRET, OLD_SECRET = "secret-of-this-test-of-32-letters", "the-secret-before"
 AES_SECRET = "0123456789abcdef0123456789abcdef"
@@ -67,13 +66,6 @@ CARDS = [
     {"card_number": "NUM-0001", "card_pwd": "AAAA-0001", "card_deadline": "2028-01-31 00:00:00"},
     {"card_number": "", "card_pwd": "BBBB-0002", "card_deadline": None},
 ]
-
-
-def vectors() -> dict[str, Any]:
-    folder = os.environ.get("KAQUAN_VECTORS")
-    if not folder:
-        pytest.skip("KAQUAN_VECTORS does not say where the published vectors are")
-    return dict(json.loads((Path(folder) / "supplier_fulu.json").read_text(encoding="utf-8")))
 
 
 def sign(text: str, secret: str = SECRET) -> str:
@@ -159,7 +151,7 @@ def content(sent: Sent) -> dict[str, Any]:
 
 
 def test_the_documented_request_is_signed_as_computed() -> None:
-    told = vectors()
+    told = vectors("supplier_fulu.json")
     computed = told["computed_by_us"]
 
     assert signing.fulu_request(told["request_from_docs"], computed["secret"]) == computed["sign"]
@@ -537,7 +529,9 @@ def test_a_refund_that_did_not_come_about_takes_nothing_back() -> None:
 
 
 def test_a_callback_with_the_documented_fields_is_read() -> None:
-    sample = {name: value for name, value in vectors()["order_callback_sample"].items() if name != "sign"}
+    sample = {
+        name: value for name, value in vectors("supplier_fulu.json")["order_callback_sample"].items() if name != "sign"
+    }
 
     news = hearing.parse_callback({}, callback(sample), NOW)
 

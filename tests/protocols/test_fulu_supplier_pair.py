@@ -11,10 +11,9 @@ import pytest
 from infra.local.suppliers.common import Product as Goods
 from infra.local.suppliers.fulu import Fulu
 from shared.kernel.money import Money
-from shared.suppliers import wire
 from shared.suppliers.errors import BadCallback, SupplierRefused, SupplierSilent
 from shared.suppliers.supplier import Answer, Delivers, Outcome, Reason, Supplier
-from tests.paired import bought, ended, lost_nothing, now, ours, wanted
+from tests.paired import bought, ended, lost_nothing, now, ours, outcome, wanted
 from tests.supplied import shop
 
 CARD, GAME = "10000001", "10000002"
@@ -40,16 +39,6 @@ def them(tmp_path: Path) -> Iterator[Fulu]:
 @pytest.fixture
 def fulu(them: Fulu) -> Supplier:
     return ours(them)
-
-
-def outcome(answer: Answer) -> tuple[Outcome, Reason]:
-    return answer.outcome, answer.reason
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = wire.call
-    monkeypatch.setattr(wire, "call", lambda *args, **more: whole(*args, **{"timeout": 0.5, **more}))
 
 
 def test_goods_balance_and_fields_are_understood(fulu: Supplier) -> None:

@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.padding import PKCS7
 from infra.local.supplier_shop import KINDS
 from infra.local.suppliers.common import Product
 from infra.local.suppliers.fulu import Fulu, encoded, signature
-from tests.supplied import HANG_UPS, Shop, eventually, send, shop, vectors
+from tests.published import vectors
+from tests.supplied import HANG_UPS, Shop, eventually, send, shop
 
 BEIJING = timezone(timedelta(hours=8))
 CARD = Product("10000001", "样板卡/100 点", 9_512_500, stock=20, quantity_max=5, more={"face": "10.00"})

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +37,7 @@ from shared.suppliers.supplier import (
     Wish,
 )
 from tests.canned_http import Heard, Said, Script, canned, refusing, said
+from tests.published import vectors
 from tests.supplier_faults import FAULTS, SHORTLY
 
 NOW = datetime(2026, 5, 1, 4, tzinfo=UTC)
@@ -57,13 +56,6 @@ def at(site: str, **terms: str) -> Kashangwl:
 
 
 ours = at("https://site.example")
-
-
-def vectors() -> dict[str, Any]:
-    folder = os.environ.get("KAQUAN_VECTORS")
-    if not folder:
-        pytest.skip("KAQUAN_VECTORS does not say where the published vectors are")
-    return dict(json.loads((Path(folder) / "supplier_kashangwl.json").read_text()))
 
 
 def signature(fields: Mapping[str, str], secret: str) -> str:
@@ -423,13 +415,13 @@ def test_a_callback_signed_with_any_of_the_keys_is_news() -> None:
 
 
 def test_the_published_notice_is_news_once_it_is_signed_for_us() -> None:
-    told = vectors()["notify_example"]
+    told = vectors("supplier_kashangwl.json")["notify_example"]
     fields = {name: str(value) for name, value in told.items() if name not in ("sign", "cards")}
     cards = json.dumps(told["cards"])
     raw = urllib.parse.urlencode({**fields, "cards": cards, "sign": signature(fields, "secret-2")}).encode()
     then = datetime.fromtimestamp(told["timestamp"], UTC)
     assert ours.parse_callback({}, raw, then) == News("20210928134512847783", "749915828461")
-    assert ours.ack(True).body == vectors()["ack"]
+    assert ours.ack(True).body == vectors("supplier_kashangwl.json")["ack"]
 
 
 def test_a_callback_without_our_number_is_news_by_his() -> None:

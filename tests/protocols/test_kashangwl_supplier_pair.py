@@ -12,10 +12,9 @@ import pytest
 from infra.local.suppliers.common import Product as Goods
 from infra.local.suppliers.kashangwl import Kashangwl
 from shared.kernel.money import Money
-from shared.suppliers import wire
 from shared.suppliers.errors import BadCallback, SupplierRefused, SupplierSilent
 from shared.suppliers.supplier import Answer, Delivers, Outcome, Purchase, Reason, Supplier
-from tests.paired import bought, ended, now, ours, wanted
+from tests.paired import bought, ended, now, ours, outcome, wanted
 from tests.supplied import eventually, shop
 
 CARD, GAME = "1", "2"
@@ -23,7 +22,6 @@ GOODS = [
     Goods("1", "腾讯视频 月卡", 9_900_000, stock=100),
     Goods("2", "Q 币", 985_000, kind="topup", fields=[{"key": "qq", "name": "QQ 号"}]),
 ]
-SHORTLY = 0.4  # seconds that we wait; the faults that are slow take longer
 
 
 @pytest.fixture
@@ -38,15 +36,6 @@ def kashangwl(them: Kashangwl) -> Supplier:
     """Of a site that is known to be asked by our number."""
     Kashangwl.behave(them.url, asks_by_ours="yes")
     return ours(them, **{"trait.asks_by_ours": "true"})
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "TIMEOUT", SHORTLY)
-
-
-def outcome(answer: Answer) -> tuple[Outcome, Reason]:
-    return answer.outcome, answer.reason
 
 
 def last_of(supplier: Supplier, purchase: Purchase, told: Answer) -> Answer:

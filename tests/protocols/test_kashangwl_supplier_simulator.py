@@ -16,7 +16,8 @@ import pytest
 
 from infra.local.suppliers.common import Product
 from infra.local.suppliers.kashangwl import Kashangwl
-from tests.supplied import HANG_UPS, Notice, Shop, eventually, pass_a_minute, send, shop, vectors
+from tests.published import vectors
+from tests.supplied import HANG_UPS, Notice, Shop, eventually, pass_a_minute, send, shop
 
 CARD = Product("41847", "优酷 年卡", 98_500_000, stock=9)
 TOP_UP = Product(

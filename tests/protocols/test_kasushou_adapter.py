@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +35,7 @@ from shared.suppliers.supplier import (
     Wish,
 )
 from tests.canned_http import Heard, Script, canned, refusing, said
+from tests.published import vectors
 from tests.supplier_faults import FAULTS, SHORTLY
 
 NOW = datetime(2026, 5, 1, 4, 0, 0, 250_000, tzinfo=UTC)
@@ -52,13 +51,6 @@ def at(site: str, **terms: str) -> Kasushou:
 
 
 ours = at("https://site.example")
-
-
-def vectors() -> dict[str, Any]:
-    folder = os.environ.get("KAQUAN_VECTORS")
-    if not folder:
-        pytest.skip("KAQUAN_VECTORS does not say where the published vectors are")
-    return dict(json.loads((Path(folder) / "supplier_kasushou.json").read_text()))
 
 
 def assert_signed(heard: Heard) -> None:
@@ -221,7 +213,7 @@ def test_an_order_is_asked_after_by_his_number_or_else_by_ours(upstream_no: str,
 
 
 def test_the_documented_answers_are_read() -> None:
-    told = vectors()
+    told = vectors("supplier_kasushou.json")
     virtual = asked(said(told["order_info_virtual"]), "D100759324935205552128")
     assert (virtual.outcome, virtual.reason) == (Outcome.FAILED, Reason.REVERSED)
     card = asked(said(told["order_info_card"]), "D100759274105949519872")

@@ -15,7 +15,8 @@ import pytest
 
 from infra.local.suppliers.common import Product
 from infra.local.suppliers.kasushou import Kasushou
-from tests.supplied import HANG_UPS, Notice, Shop, eventually, pass_a_minute, send, shop, vectors
+from tests.published import vectors
+from tests.supplied import HANG_UPS, Notice, Shop, eventually, pass_a_minute, send, shop
 
 CARD = Product("1", "爱奇艺 季卡", 2_000_000, stock=9, more={"can_buy": "拼多多,京东,快手", "can_no_buy": "抖音"})
 TOP_UP = Product(

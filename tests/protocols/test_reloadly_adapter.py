@@ -6,11 +6,9 @@ import hashlib
 import hmac
 import json
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +34,7 @@ from shared.suppliers.supplier import (
     Wish,
 )
 from tests.canned_supplier import RESET, SHORT, SILENT, Door, Sent, Told, closed_url, door
+from tests.published import vectors
 
 SECRET, HOOK = "client-secret-of-this-test", "whsecret-of-this-test"
 NOW = datetime(2026, 11, 23, 4, tzinfo=UTC)
@@ -63,13 +62,6 @@ OPERATOR: dict[str, Any] = {
     "country": {"isoName": "NG", "name": "Nigeria"},
 }
 CARDS = [{"cardNumber": "NUM-0001", "pinCode": "AAAA-0001"}, {"cardNumber": "BBBB-0002", "pinCode": None}]
-
-
-def vectors() -> dict[str, Any]:
-    folder = os.environ.get("KAQUAN_VECTORS")
-    if not folder:
-        pytest.skip("KAQUAN_VECTORS does not say where the published vectors are")
-    return dict(json.loads((Path(folder) / "supplier_reloadly.json").read_text()))
 
 
 def said(found: Any, status: int = 200) -> Told:
@@ -489,7 +481,7 @@ hearing = adapter_at("https://x.example")
 
 
 def test_the_documented_webhook_is_read() -> None:
-    told = vectors()["webhook_computed_by_us"]
+    told = vectors("supplier_reloadly.json")["webhook_computed_by_us"]
     ours = replace(hearing, keys=[{"client_secret": SECRET, "webhook_secret": told["secret"]}])
     headers = {"x-reloadly-signature": told["signature"], "x-reloadly-request-timestamp": told["timestamp"]}
     sent_at = datetime.fromtimestamp(int(told["timestamp"]) / 1000, UTC)

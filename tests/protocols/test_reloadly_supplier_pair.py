@@ -12,10 +12,9 @@ import pytest
 from infra.local.suppliers.common import Product as Goods
 from infra.local.suppliers.reloadly import Reloadly
 from shared.kernel.money import Money
-from shared.suppliers import wire
 from shared.suppliers.errors import BadCallback, SupplierRefused, SupplierSilent
-from shared.suppliers.supplier import Answer, Delivers, Outcome, Reason, Supplier
-from tests.paired import bought, ended, lost_nothing, now, ours, wanted
+from shared.suppliers.supplier import Delivers, Outcome, Reason, Supplier
+from tests.paired import bought, ended, lost_nothing, now, ours, outcome, wanted
 from tests.supplied import shop
 
 TEN, TWENTY_FIVE, PHONE = "7-10.00", "7-25.00", "535-7.25-CN"
@@ -41,16 +40,6 @@ def reloadly(them: Reloadly) -> Supplier:
 @pytest.fixture
 def phones(them: Reloadly) -> Supplier:
     return ours(them, "USD", line="topups")
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = wire.call
-    monkeypatch.setattr(wire, "call", lambda *args, **more: whole(*args, **{"timeout": 0.5, **more}))
-
-
-def outcome(answer: Answer) -> tuple[Outcome, Reason]:
-    return answer.outcome, answer.reason
 
 
 def test_goods_and_balance_are_understood(reloadly: Supplier, phones: Supplier) -> None:

@@ -18,7 +18,8 @@ import pytest
 from infra.local.supplier_shop import KINDS
 from infra.local.suppliers.common import Product
 from infra.local.suppliers.reloadly import Reloadly, signature, timed
-from tests.supplied import HANG_UPS, Shop, eventually, send, shop, vectors
+from tests.published import vectors
+from tests.supplied import HANG_UPS, Shop, eventually, send, shop
 
 GIFT_CARDS, TOP_UPS = "giftcards", "topups"
 # 10.00 less 8 % and 0.50 of fee on top; 25.00 likewise.

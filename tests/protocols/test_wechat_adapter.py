@@ -7,7 +7,6 @@ import contextlib
 import gzip
 import hashlib
 import json
-import os
 import re
 import socket
 import threading
@@ -16,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,6 +49,7 @@ from shared.payments.provider import (
     RefundNews,
     RefundRequest,
 )
+from tests.published import vectors
 
 NOW = datetime(2026, 5, 1, 4, tzinfo=UTC)
 STAMP = int(NOW.timestamp())
@@ -366,19 +365,12 @@ def test_a_serial_that_is_not_ours_is_refused_and_nobody_is_asked(serial: str) -
 # The vendor's vectors
 
 
-def vectors() -> dict[str, Any]:
-    if "KAQUAN_VECTORS" not in os.environ:
-        pytest.skip("KAQUAN_VECTORS names no folder of vendors' test vectors")
-    found: dict[str, Any] = json.loads((Path(os.environ["KAQUAN_VECTORS"]) / "wechatpay_v3.json").read_text())
-    return found
-
-
 def vendors(**values: str) -> WeChat:
     return WeChat(merchant(), [{**keys_of(), **values}])
 
 
 def test_the_vendors_own_notification_is_verified() -> None:
-    vector = vectors()["notify"]
+    vector = vectors("wechatpay_v3.json")["notify"]
     serial = vector["headers"]["Wechatpay-Serial"]
     ours = vendors(platform_key_id=serial, platform_key=vector["platform_public_key_pem"])
     at = datetime.fromtimestamp(vector["frozen_clock"], UTC)
@@ -393,18 +385,18 @@ def test_the_vendors_own_notification_is_verified() -> None:
 
 
 def test_the_vendors_own_content_is_unsealed() -> None:
-    vector = vectors()["notify"]
+    vector = vectors("wechatpay_v3.json")["notify"]
     resource = json.loads(vector["body"])["resource"]
     assert vendors(apiv3_key=vector["apiv3_key"])._unseal(resource) == json.loads(vector["expected_plaintext"])
 
-    vector = vectors()["aes_gcm"]
+    vector = vectors("wechatpay_v3.json")["aes_gcm"]
     sealing = AESGCM(vector["apiv3_key"].encode())
     nonce, bound = vector["nonce"].encode(), vector["associated_data"].encode()
     assert sealing.decrypt(nonce, base64.b64decode(vector["ciphertext"]), bound).decode() == vector["plaintext"]
 
 
 def test_we_sign_as_the_vendor_does() -> None:
-    vector = vectors()["rsa_sha256_sign"]
+    vector = vectors("wechatpay_v3.json")["rsa_sha256_sign"]
     pem = vector["private_key_pem_marked_TESTING"].replace("TESTING KEY", "PRIVATE KEY")
     assert vendors(private_key=pem)._sign(vector["message"].encode()) == vector["expected_signature_b64"]
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
-import os
 import struct
 import zipfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,6 +17,7 @@ from shared.kernel.money import Money
 from shared.payments.adapters import alipay_bill
 from shared.payments.errors import BadBill
 from shared.payments.provider import BillLine, LineKind
+from tests.published import vectors
 
 NAME = "20880000000000010156_20260501_业务明细.csv"
 HEAD = [
@@ -86,16 +83,9 @@ def test_a_day_without_a_bill_has_no_lines() -> None:
     assert alipay_bill.lines(b"") == []
 
 
-def vector() -> Any:
-    folder = os.environ.get("KAQUAN_VECTORS")
-    if not folder:
-        pytest.skip("KAQUAN_VECTORS does not say where the official vectors are")
-    return json.loads((Path(folder) / "alipay_bill.json").read_text())
-
-
 def test_a_bill_from_the_wild_is_read() -> None:
     """It was shortened to two of its ten lines when it was published, so its totals are put right first."""
-    whole = vector()["lines"]
+    whole = vectors("alipay_bill.json")["lines"]
     shortened = [
         line.replace("6笔，商家实收共0.06元", "1笔，商家实收共0.01元").replace(
             "4笔，商家实收退款共-0.04元", "1笔，商家实收退款共-0.01元"

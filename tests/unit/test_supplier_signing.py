@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shared.suppliers import signing
-
-
-def vectors(supplier: str) -> dict[str, Any]:
-    folder = os.environ.get("KAQUAN_VECTORS")
-    if not folder:
-        pytest.skip("KAQUAN_VECTORS does not say where the published vectors are")
-    return dict(json.loads((Path(folder) / f"supplier_{supplier}.json").read_text()))
+from tests.published import vectors
 
 
 @pytest.mark.parametrize(
@@ -45,13 +35,13 @@ def test_a_message_is_fresh_for_a_while_around_its_time(stamp: str, fresh: bool)
 
 
 def test_dujiao_s_request_is_signed_as_published() -> None:
-    told = vectors("dujiao_next")["computed_by_us_from_doc_example"]
+    told = vectors("supplier_dujiao_next.json")["computed_by_us_from_doc_example"]
     got = signing.dujiao(told["method"], told["path"], told["timestamp"], told["body"].encode(), told["api_secret"])
     assert got == told["signature"]
 
 
 def test_fulu_s_request_is_signed_as_published() -> None:
-    told = vectors("fulu")
+    told = vectors("supplier_fulu.json")
     assert (
         signing.fulu_request(told["request_from_docs"], told["computed_by_us"]["secret"])
         == (told["computed_by_us"]["sign"])
@@ -59,26 +49,26 @@ def test_fulu_s_request_is_signed_as_published() -> None:
 
 
 def test_the_order_of_names_does_not_matter_to_fulu() -> None:
-    told = vectors("fulu")
+    told = vectors("supplier_fulu.json")
     turned = dict(reversed(told["request_from_docs"].items()))
     assert signing.fulu_request(turned, told["computed_by_us"]["secret"]) == told["computed_by_us"]["sign"]
 
 
 @pytest.mark.parametrize("name", ["", "_goods_list"])
 def test_kasushou_s_request_is_signed_as_published(name: str) -> None:
-    told = vectors("kasushou")
+    told = vectors("supplier_kasushou.json")
     text = told[f"string_to_sign{name}_from_docs"]
     stamp, body, key = text[:13], text[13 : text.rindex("}") + 1], text[text.rindex("}") + 1 :]
     assert signing.kasushou(stamp, body.encode(), key) == told[f"sha1{name}_computed_by_us"]
 
 
 def test_reloadly_s_webhook_is_signed_as_published() -> None:
-    told = vectors("reloadly")["webhook_computed_by_us"]
+    told = vectors("supplier_reloadly.json")["webhook_computed_by_us"]
     assert signing.reloadly(told["raw_body"].encode(), told["timestamp"], told["secret"]) == told["signature"]
 
 
 def test_kashangwl_s_published_notice_signs_what_its_rule_says() -> None:
-    told = vectors("kashangwl")["notify_example"]
+    told = vectors("supplier_kashangwl.json")["notify_example"]
     fields = {name: str(value) for name, value in told.items() if name != "cards"}
     text = (
         "created_at2021-04-13 02:25:08customer_id10939order_id749915828461outer_order_id20210928134512847783"

@@ -5,10 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import json
-import os
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,6 +15,7 @@ from shared.kernel.money import Money
 from shared.payments.adapters import wechat_bill
 from shared.payments.errors import BadBill
 from shared.payments.provider import BillLine, LineKind
+from tests.published import vectors
 
 MCHID = "1900000001"
 HEADER = (
@@ -84,9 +82,7 @@ def lines(fee_of_charge: int, fee_of_refund: int) -> list[BillLine]:
 
 
 def test_the_bill_that_wechat_published_reads_to_its_last_fen() -> None:
-    if "KAQUAN_VECTORS" not in os.environ:
-        pytest.skip("KAQUAN_VECTORS names no folder of vendors' test vectors")
-    vector = json.loads((Path(os.environ["KAQUAN_VECTORS"]) / "wechatpay_tradebill.json").read_text())
+    vector = vectors("wechatpay_tradebill.json")
     content = base64.b64decode(vector["raw_b64"])
     assert hashlib.sha1(content).hexdigest() == vector["hash_value"]
 
