@@ -102,6 +102,20 @@ def test_conflicts_throttling_stale_indexes_and_half_done_batches_change_no_resu
     assert sorted(code for pair in shown for code in pair) == sorted(codes)
 
 
+def test_a_delivery_that_meets_somebody_at_every_write_waits_for_its_turn(stack: Stack) -> None:
+    stack.stock("L041", 1)
+    buyer = stack.buyer()
+    order = buyer.place("L041")
+    looks = "kaquan-local-card-dispatch", "dynamodb:GetItem", "kaquan-local-orders"
+    before = stack.weather.times(*looks)
+    with stack.impatient(), stack.weather.storm("card-dispatch", conflict=1):
+        buyer.pay(order)
+        wait_for(lambda: stack.weather.times(*looks) > before, "the delivery to look who was there first")
+        assert stack.status(order.order_id) == "cleared"
+    stack.until(order.order_id, "delivered")
+    assert len(buyer.reveal(order)) == 1
+
+
 def test_an_order_that_nothing_moves_becomes_a_task_and_goes_on_when_the_step_does(stack: Stack) -> None:
     stack.stock("L040", 1)
     buyer = stack.buyer()

@@ -205,11 +205,14 @@ def test_who_answers_nothing_is_asked_and_nothing_is_bought_twice(hub: Hub) -> N
 
 
 def test_a_line_that_is_sent_twice_is_bought_once(hub: Hub) -> None:
+    def sent_again() -> bool:
+        hub.stack.deadlines(6)
+        return int(hub.stack.head(order.order_id)["tries"]) > 0
+
     with hub.stack.paused("purchasing"):
         buyer, order = hub.paid()
-        wait_for(lambda: hub.stack.waiting("purchasing") >= 1, "the line to be sent to be bought")
-        hub.stack.deadlines(6)
-        wait_for(lambda: hub.stack.waiting("purchasing") >= 2, "the line to be sent again")
+        wait_for(lambda: "buying" in hub.stack.head(order.order_id)["lines"], "the line to be bought")
+        wait_for(sent_again, "the line to be sent again")
     hub.stack.until(order.order_id, "delivered", seconds=PURCHASED)
     [attempt] = hub.attempts(order)
     assert len(hub.sold("first", attempt["number"])) == len(buyer.reveal(order)) == 1
