@@ -298,9 +298,10 @@ class Book:
 
     # -- refunds ---------------------------------------------------------------------------------------------------
 
-    def refund(self, wanted: RefundOrder, now: float, settles_after: float | None, ends_as: str) -> Told:
+    def refund(self, wanted: RefundOrder, settles_after: float | None, ends_as: str) -> Told:
         """Refund once per out_refund_no; the same request again is told how the first one stands."""
         with self._store.transaction() as db:
+            now = time.time()  # here, where nobody else has his turn: what settled before this has settled
             payment = _payment(db, wanted.out_trade_no, wanted.transaction_id)
             known = _refund(db, wanted.out_refund_no)
             if known is not None:
@@ -329,11 +330,11 @@ class Book:
                 )
             return self._refund_told(db, wanted.out_refund_no, now)
 
-    def refund_query(self, out_refund_no: str, now: float) -> Told:
+    def refund_query(self, out_refund_no: str) -> Told:
         with self._store.transaction() as db:
             if _refund(db, out_refund_no) is None:
                 raise RefusedError(404, self._traits["refund_absent"], "退款单不存在")
-            return self._refund_told(db, out_refund_no, now)
+            return self._refund_told(db, out_refund_no, time.time())
 
     def _refund(
         self,

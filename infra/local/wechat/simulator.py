@@ -172,9 +172,9 @@ class WeChatPay(Counterpart):
             case "POST", ["pay", "transactions", "out-trade-no", number, "close"]:
                 return "close", lambda _: self._close(body, number)
             case "POST", ["refund", "domestic", "refunds"]:
-                return "refunds", lambda fault: self._refund(body, fault, now)
+                return "refunds", lambda fault: self._refund(body, fault)
             case "GET", ["refund", "domestic", "refunds", number]:
-                return "refund_query", lambda _: json_reply(200, book.refund_query(number, now))
+                return "refund_query", lambda _: json_reply(200, book.refund_query(number))
             case "GET", ["bill", "tradebill"]:
                 return "bill", lambda fault: self._bill(query, fault, now)
             case "GET", ["billdownload", "file"]:
@@ -231,14 +231,14 @@ class WeChatPay(Counterpart):
         self._book.close(out_trade_no)
         return Reply(204)
 
-    def _refund(self, body: bytes, fault: Fault | None, now: float) -> Reply:
+    def _refund(self, body: bytes, fault: Fault | None) -> Reply:
         wanted = checks.refund_order(body)
         kind = fault.kind if fault else ""
         if kind == "not_enough":
             raise RefusedError(403, "NOT_ENOUGH", "基本账户余额不足")
         pause = fault.seconds if fault and kind == "processing" else None
         ends_as = {"abnormal": "ABNORMAL", "closed": "CLOSED"}.get(kind, "SUCCESS")
-        return json_reply(200, self._book.refund(wanted, now, pause, ends_as))
+        return json_reply(200, self._book.refund(wanted, pause, ends_as))
 
     def _bill(self, query: Mapping[str, str], fault: Fault | None, now: float) -> Reply:
         day, kind, packed = checks.bill_day(query)
