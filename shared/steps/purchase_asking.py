@@ -31,7 +31,7 @@ from shared.steps.purchase_work import (
     purchase_of,
     undecided,
 )
-from shared.suppliers import accounts, attempts, ceiling, prices, pulses, purchases, registry
+from shared.suppliers import accounts, attempts, ceiling, pulses, purchases, registry
 from shared.suppliers.attempts import AttemptState
 from shared.suppliers.errors import UnknownSupplier
 from shared.suppliers.purchases import Attempt
@@ -132,8 +132,9 @@ def told(at: Work, attempt: Attempt, answer: Answer, supplier: Supplier, what: s
         absent_at=None,
         reason=answer.reason,
         said=purchases.told(attempt, what, answer, now),
-        # Left alone where it is not said: a callback may have brought it meanwhile.
+        # Left alone where it is not said: a callback may have brought it meanwhile, and he may say it but once.
         **({"upstream_no": answer.upstream_no} if answer.upstream_no else {}),
+        **({"told_e6": answer.cost_e6} if answer.cost_e6 is not None else {}),
     )
     if wait is not None and _can_say(moved, supplier):
         return wait
@@ -205,8 +206,6 @@ def _by_question(attempt: Attempt, supplier: Supplier) -> bool:
 
 
 def _take_in(at: Work, attempt: Attempt, answer: Answer, now: datetime) -> None:
-    landed_e6 = int(attempt.landed_e6) * purchase_received.pieces_of(attempt, answer)
-    if answer.cost_e6 is not None:
-        landed_e6 = prices.landed_e6(answer.cost_e6, int(accounts.head_of(str(attempt.supplier)).rate_e6))
+    cost_e6 = purchase_received.cost_of(attempt, purchase_received.pieces_of(attempt, answer), answer.cost_e6)
     found_out(attempt, now)  # first: who dies between comes again
-    purchase_received.take_in(attempt, answer, at.sku.shards, landed_e6, now)
+    purchase_received.take_in(attempt, answer, at.sku.shards, cost_e6, now)

@@ -192,7 +192,8 @@ def _delivered(attempt: Attempt, wanted: SettleAttempt, by: str, now: datetime) 
         proof=wanted.proof,
         said=f"settled by hand: {pieces}",
     )
-    paid_e6 = int(attempt.landed_e6) * pieces if wanted.cost_minor is None else wanted.cost_minor * MINOR_E6
+    cost = wanted.cost_minor
+    paid_e6 = purchase_received.cost_of(attempt, pieces) if cost is None else cost * MINOR_E6
     sku = catalog.skus([str(attempt.sku)])[str(attempt.sku)]
     purchase_received.take_in(attempt, answer, sku.shards, paid_e6, now, by)
 

@@ -27,7 +27,7 @@ from shared.orders import records as orders
 from shared.orders.records import Line, Order
 from shared.orders.status import LineState, Status
 from shared.staff import records as staff
-from shared.suppliers import pulses, purchases
+from shared.suppliers import accounts, prices, pulses, purchases
 from shared.suppliers.attempts import AttemptState
 from shared.suppliers.purchases import Attempt
 from shared.suppliers.supplier import Answer, Delivers, Goods
@@ -55,6 +55,19 @@ class Split(NamedTuple):
 def pieces_of(attempt: Attempt, answer: Answer) -> int:
     """How many an answer delivers: of cards those that it shows, whatever else it says."""
     return len(answer.goods) if attempt.delivers == Delivers.CARDS else answer.delivered
+
+
+def cost_of(attempt: Attempt, pieces: int, said_e6: int | None = None) -> int:
+    """What all of a delivery costs us, in millionths of a yuan: as he says it now, or has said it, else by his offer.
+
+    said_e6: in millionths of a unit of his currency; None where he does not say it.
+    """
+    his_e6 = attempt.told_e6 if said_e6 is None else said_e6
+    return (
+        int(attempt.landed_e6) * pieces
+        if his_e6 is None
+        else prices.landed_e6(int(his_e6), int(accounts.head_of(str(attempt.supplier)).rate_e6))
+    )
 
 
 def take_in(

@@ -43,6 +43,7 @@ class BySupplier(GlobalSecondaryIndex["Attempt"]):
 
 class Attempt(records.Record):
     """One attempt. most_e6: what one piece may cost, in millionths of a yuan; cost_e6: what all of it did cost.
+    told_e6: the same in millionths of a unit of his currency, as he said it before it came, which some never say again.
 
     choices: what routing found, the best first, and left_out whom it did not ask, with the reason. asks: how often the
     supplier was asked what became of it; sends: how often it was sent in vain. said: the messages, redacted.
@@ -71,6 +72,7 @@ class Attempt(records.Record):
     ordered = NumberAttribute(default=0)  # of what came, what its order took
     duplicates = NumberAttribute(default=0)  # codes that somebody had before
     cost_e6 = NumberAttribute(default=0)
+    told_e6 = NumberAttribute(null=True)
     proof = UnicodeAttribute(default="")
     settled_by = UnicodeAttribute(null=True)  # the person in whose hands it came
     lot_id = UnicodeAttribute(null=True)  # that its cards lie in, beside others of the day

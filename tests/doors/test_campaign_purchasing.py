@@ -566,8 +566,6 @@ class Audit:
         if not attempt:
             return _landed(one, order)
         untold = self.market.traits[one.code].get("order_money") == "not_told"
-        # An order of acg says what it costs when it is placed, and never again.
-        untold |= one.stand_in.kind == "acg" and attempt["state"] in {"delivered", "late"} and int(attempt["asks"]) > 0
         return int(attempt["cost_e6"]) if untold else _landed(one, order)
 
     def leaks(self, said: str) -> list[str]:

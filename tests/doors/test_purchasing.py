@@ -21,7 +21,7 @@ from shared.suppliers.accounts import Standing
 from shared.suppliers.attempts import AttemptState
 from shared.suppliers.purchase_contract import SettleAttempt
 from shared.suppliers.purchases import Attempt
-from tests.hub import Selling, pump_until, selling
+from tests.hub import Selling, entries, pump_until, selling
 from tests.shop import Placed, Shop
 
 SKU = "G020"
@@ -71,6 +71,18 @@ def tried(order: Placed) -> list[tuple[str, str, str]]:
 
 def open_tasks() -> list[str]:
     return [str(task.kind) for task in staff.open_tasks(50)]
+
+
+def test_what_he_says_of_the_cost_when_he_takes_the_order_is_booked_when_it_comes(shop: Shop, deaf: Selling) -> None:
+    """He never says it again, and his price has fallen since his list was read."""
+    StandIn.change_product(deaf.url, "9", cost_e6=80_000_000)
+    deaf.misbehave("trade", "late", seconds=0.2)
+    order = paid(shop, 2)
+    pump_until(shop, order, "delivered")
+    [attempt] = purchases.of_order(order.order_id)
+    assert [told["what"] for told in attempt.said] == ["place", "delivered"]
+    assert attempt.cost_e6 == 160_000_000
+    assert [one["payable:deaf"] for one in entries("purchase")] == [-16_000]
 
 
 def test_what_is_not_in_stock_is_bought_from_the_cheapest_and_delivered(
