@@ -1,4 +1,4 @@
-"""Our adapter of dujiao-next against its stand-in, with every fault that it knows."""
+"""Our adapter of dujiao-next against its stand-in."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from infra.local.suppliers.common import Product as Goods
 from infra.local.suppliers.dujiao import Dujiao
 from shared.kernel.money import Money
-from shared.suppliers.errors import BadCallback, SupplierRefused, SupplierSilent
-from shared.suppliers.supplier import Answer, Delivers, Outcome, Purchase, Reason, Supplier
+from shared.suppliers.errors import BadCallback
+from shared.suppliers.supplier import Delivers, Outcome, Reason, Supplier
 from tests.paired import bought, ended, now, ours, outcome, wanted
 from tests.supplied import eventually, shop
 
@@ -34,13 +34,6 @@ def them(tmp_path: Path) -> Iterator[Dujiao]:
 @pytest.fixture
 def dujiao(them: Dujiao) -> Supplier:
     return ours(them)
-
-
-def last_of(supplier: Supplier, purchase: Purchase, told: Answer) -> Answer:
-    """What is told of an order once it has ended: asked by his number, or placed again where that is not known."""
-    if not told.upstream_no:
-        told = supplier.place(purchase, now())
-    return ended(supplier, purchase, told) if told.outcome is not Outcome.FAILED else told
 
 
 def test_goods_balance_and_fields_are_understood(dujiao: Supplier) -> None:
@@ -67,46 +60,6 @@ def test_cards_and_topups_are_bought(dujiao: Supplier, them: Dujiao) -> None:
     )
     assert (topped_up.outcome, topped_up.delivered, bool(topped_up.proof)) == (Outcome.DELIVERED, 2, True)
     assert bought(them, topup)[0]["account"] == {"qq": "123456"}
-
-
-@pytest.mark.parametrize("fault", Dujiao.fault_kinds["buy"])
-@pytest.mark.usefixtures("impatient")
-def test_no_fault_makes_us_believe_what_is_not_so(dujiao: Supplier, them: Dujiao, fault: str) -> None:
-    purchase = wanted(CARD, 2)
-    Dujiao.misbehave(them.url, "buy", fault, seconds=2 if fault in ("slow", "before_slow", "late_asks") else 0.2)
-
-    told = dujiao.place(purchase, now())
-    if told.outcome in (Outcome.FAILED, Outcome.RETRY, Outcome.REFUSED):
-        assert bought(them, purchase) == []
-        return
-    last = last_of(dujiao, purchase, told)
-
-    assert len(bought(them, purchase)) == (last.outcome is Outcome.DELIVERED)
-    assert last.delivered == (0 if last.outcome is Outcome.FAILED else 1 if fault == "half" else 2)
-
-
-@pytest.mark.parametrize("fault", Dujiao.fault_kinds["order"])
-@pytest.mark.usefixtures("impatient")
-def test_no_fault_of_a_question_ends_an_order_that_is_there(dujiao: Supplier, them: Dujiao, fault: str) -> None:
-    purchase = wanted(CARD)
-    told = dujiao.place(purchase, now())
-    Dujiao.misbehave(them.url, "order", fault, seconds=2)
-
-    assert dujiao.ask(purchase.number, told.upstream_no, now()).outcome in (Outcome.UNKNOWN, Outcome.REFUSED)
-    assert ended(dujiao, purchase, told).delivered == 1
-
-
-@pytest.mark.parametrize("route", ["ping", "products", "product"])
-@pytest.mark.parametrize("fault", Dujiao.fault_kinds["ping"])
-@pytest.mark.usefixtures("impatient")
-def test_what_reads_says_that_it_could_not(dujiao: Supplier, them: Dujiao, route: str, fault: str) -> None:
-    Dujiao.misbehave(them.url, route, fault, seconds=2)
-    with pytest.raises((SupplierSilent, SupplierRefused)):
-        {
-            "ping": lambda: dujiao.balance(now()),
-            "products": lambda: dujiao.products("", now()),
-            "product": lambda: dujiao.product(CARD, now()),
-        }[route]()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Our adapter of Fulu against Fulu's stand-in, with every fault that it knows."""
+"""Our adapter of Fulu against Fulu's stand-in."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from infra.local.suppliers.common import Product as Goods
 from infra.local.suppliers.fulu import Fulu
 from shared.kernel.money import Money
-from shared.suppliers.errors import BadCallback, SupplierRefused, SupplierSilent
+from shared.suppliers.errors import BadCallback, SupplierRefused
 from shared.suppliers.supplier import Answer, Delivers, Outcome, Reason, Supplier
-from tests.paired import bought, ended, lost_nothing, now, ours, outcome, wanted
+from tests.paired import bought, ended, now, ours, outcome, wanted
 from tests.supplied import shop
 
 CARD, GAME = "10000001", "10000002"
@@ -64,45 +64,6 @@ def test_cards_and_topups_are_bought(fulu: Supplier, them: Fulu) -> None:
     )
     assert (topped_up.delivered, bool(topped_up.proof)) == (1, True)
     assert bought(them, topup)[0]["account"] == {"charge_account": "123456"}
-
-
-@pytest.mark.parametrize("fault", Fulu.fault_kinds["buy"])
-@pytest.mark.usefixtures("impatient")
-def test_no_fault_makes_us_believe_what_is_not_so(fulu: Supplier, them: Fulu, fault: str) -> None:
-    purchase = wanted(CARD, 2)
-    Fulu.misbehave(them.url, "buy", fault, seconds=2 if fault in ("slow", "before_slow", "late_asks") else 0.2)
-
-    last = lost_nothing(them, fulu, purchase, fulu.place(purchase, now()))
-
-    assert last.outcome is not Outcome.UNKNOWN
-    assert last.delivered == (0 if last.outcome is not Outcome.DELIVERED else 1 if fault == "half" else 2)
-
-
-@pytest.mark.parametrize("fault", Fulu.fault_kinds["query"])
-@pytest.mark.usefixtures("impatient")
-def test_no_fault_of_a_question_ends_an_order_that_is_there(fulu: Supplier, them: Fulu, fault: str) -> None:
-    purchase = wanted(CARD)
-    told = fulu.place(purchase, now())
-    Fulu.misbehave(them.url, "query", fault, seconds=2)
-
-    asked = fulu.ask(purchase.number, told.upstream_no, now())
-
-    if fault == "absent":  # a lie, which is why one such answer is not believed
-        assert asked.outcome is Outcome.ABSENT
-    else:
-        assert asked.outcome in (Outcome.UNKNOWN, Outcome.REFUSED)
-    assert ended(fulu, purchase, told).delivered == 1
-
-
-@pytest.mark.parametrize("fault", Fulu.fault_kinds["goods"])
-@pytest.mark.usefixtures("impatient")
-def test_no_fault_of_a_price_or_a_list_is_taken_for_one(fulu: Supplier, them: Fulu, fault: str) -> None:
-    Fulu.misbehave(them.url, "goods", fault, times=2, seconds=2)
-
-    with pytest.raises((SupplierSilent, SupplierRefused)):
-        fulu.product(CARD, now())
-    with pytest.raises((SupplierSilent, SupplierRefused)):
-        fulu.products("", now())
 
 
 @pytest.mark.parametrize(

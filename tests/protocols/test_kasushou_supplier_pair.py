@@ -1,4 +1,4 @@
-"""Our adapter of kasushou against its stand-in, with every fault that it knows."""
+"""Our adapter of kasushou against its stand-in."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from infra.local.suppliers.common import Product as Goods
 from infra.local.suppliers.kasushou import Kasushou
 from shared.kernel.money import Money
-from shared.suppliers.errors import BadCallback, SupplierRefused, SupplierSilent
-from shared.suppliers.supplier import Answer, Delivers, Outcome, Purchase, Reason, Supplier
+from shared.suppliers.errors import BadCallback
+from shared.suppliers.supplier import Answer, Delivers, Outcome, Reason, Supplier
 from tests.paired import bought, ended, now, ours, outcome, wanted
 from tests.supplied import eventually, shop
 
@@ -34,12 +34,6 @@ def them(tmp_path: Path) -> Iterator[Kasushou]:
 @pytest.fixture
 def kasushou(them: Kasushou) -> Supplier:
     return ours(them)
-
-
-def last_of(supplier: Supplier, purchase: Purchase, told: Answer) -> Answer:
-    """What is told of an order once it has ended, or that there is none: asked by his number, or else by ours."""
-    asked = supplier.ask(purchase.number, told.upstream_no, now())
-    return asked if asked.outcome is Outcome.ABSENT else ended(supplier, purchase, told)
 
 
 def test_goods_balance_and_fields_are_understood(kasushou: Supplier) -> None:
@@ -66,47 +60,6 @@ def test_cards_and_topups_are_bought(kasushou: Supplier, them: Kasushou) -> None
     )
     assert (topped_up.outcome, topped_up.delivered, bool(topped_up.proof)) == (Outcome.DELIVERED, 1, True)
     assert bought(them, topup)[0]["account"] == {"qq": "123456"}
-
-
-@pytest.mark.parametrize("fault", Kasushou.fault_kinds["buy"])
-@pytest.mark.usefixtures("impatient")
-def test_no_fault_makes_us_believe_what_is_not_so(kasushou: Supplier, them: Kasushou, fault: str) -> None:
-    purchase = wanted(CARD, 2)
-    Kasushou.misbehave(them.url, "buy", fault, seconds=2 if fault in ("slow", "before_slow", "late_asks") else 0.2)
-
-    told = kasushou.place(purchase, now())
-    if told.outcome in (Outcome.FAILED, Outcome.RETRY, Outcome.REFUSED):
-        assert bought(them, purchase) == []
-        return
-    last = last_of(kasushou, purchase, told)
-
-    assert len(bought(them, purchase)) == (last.outcome is Outcome.DELIVERED)
-    assert last.outcome is not Outcome.UNKNOWN
-    assert last.delivered == (0 if last.outcome is not Outcome.DELIVERED else 1 if fault == "half" else 2)
-
-
-@pytest.mark.parametrize("fault", Kasushou.fault_kinds["order"])
-@pytest.mark.usefixtures("impatient")
-def test_no_fault_of_a_question_ends_an_order_that_is_there(kasushou: Supplier, them: Kasushou, fault: str) -> None:
-    purchase = wanted(CARD)
-    told = kasushou.place(purchase, now())
-    Kasushou.misbehave(them.url, "order", fault, seconds=2)
-
-    assert kasushou.ask(purchase.number, told.upstream_no, now()).outcome in (Outcome.UNKNOWN, Outcome.REFUSED)
-    assert ended(kasushou, purchase, told).delivered == 1
-
-
-@pytest.mark.parametrize("route", ["balance", "products", "product"])
-@pytest.mark.parametrize("fault", Kasushou.fault_kinds["balance"])
-@pytest.mark.usefixtures("impatient")
-def test_what_reads_says_that_it_could_not(kasushou: Supplier, them: Kasushou, route: str, fault: str) -> None:
-    Kasushou.misbehave(them.url, route, fault, seconds=2)
-    with pytest.raises((SupplierSilent, SupplierRefused)):
-        {
-            "balance": lambda: kasushou.balance(now()),
-            "products": lambda: kasushou.products("", now()),
-            "product": lambda: kasushou.product(CARD, now()),
-        }[route]()
 
 
 @pytest.mark.parametrize(
