@@ -18,9 +18,10 @@ from shared.kernel import clock
 from shared.ledger import records as ledger
 from shared.ledger.posting import Leg
 from shared.suppliers import accounts, pulses, registry, supplier_keys
-from shared.suppliers.accounts import Head, Standing, Tier
-from shared.suppliers.admission import same
+from shared.suppliers.accounts import Head
+from shared.suppliers.admission import Standing, same
 from shared.suppliers.offers import Offer
+from shared.suppliers.scoring import Tier
 from shared.suppliers.supplier import Delivers
 from tests.shop import Placed, Shop
 

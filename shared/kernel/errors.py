@@ -106,3 +106,7 @@ class Unexpected(Refusal):
     code, status, retryable = "unexpected", 500, True
     zh = "系统出了问题，我们已记录，请稍后重试。"
     en = "Something went wrong on our side; it is recorded. Try again shortly."
+
+
+class Unfinished(Exception):
+    """A scheduled run in which not all went well, raised when all had their turn: it names them, the log says why."""

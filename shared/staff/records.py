@@ -13,6 +13,7 @@ from shared.kernel import clock, records, settings
 from shared.kernel.errors import NotFound
 
 OPEN = "open#task"
+NO_ORDER = "-"
 
 
 class OpenTasks(GlobalSecondaryIndex["Task"]):
@@ -40,15 +41,18 @@ class Task(records.Record):
     by_open = OpenTasks()
 
 
-def open_task(tx: records.Transaction, kind: str, about: str, order_id: str, now: datetime) -> None:
-    """Ask a person to look at something, anew if it was done before; it loses, as ``task``, if it is open already."""
+def open_task(tx: records.Transaction, kind: str, about: str, order_id: str | None, now: datetime) -> None:
+    """Ask a person to look at something, anew if it was done before; it loses, as ``task``, if it is open already.
+
+    order_id: None for what is of no order.
+    """
     tx.update(
         "task",
         Task(_id(kind, about)),
         [
             Task.kind.set(kind),
             Task.about.set(about),
-            Task.order_id.set(order_id),
+            Task.order_id.set(order_id or NO_ORDER),
             Task.opened_at.set(clock.iso(now)),
             Task.open.set(OPEN),
         ],

@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from functools import partial
 
 from shared.kernel import clock
-from shared.kernel.errors import NotFound
+from shared.kernel.errors import NotFound, Unfinished
 from shared.kernel.records import Lost, Transaction
 from shared.kernel.telemetry import count, logger
 from shared.payments import bills, merchants, registry
@@ -25,11 +25,6 @@ LOOK_BACK = 7  # days: a week of outage is made good by itself
 LATE = 2  # days after which a bill that cannot be had is told to a person: the provider's own delays are hours
 BUDGET = timedelta(minutes=10)  # after which nothing new is begun: two thirds of the function's time
 UNREADABLE = "bill_unreadable"
-NO_ORDER = "-"
-
-
-class Unfinished(Exception):
-    """Something went wrong that no provider is to blame for: the log says what."""
 
 
 def work(now: datetime) -> None:
@@ -126,7 +121,7 @@ def _record(bill: KeptBill, now: datetime) -> None:
         with Transaction() as tx:
             tx.insert("bill", bill)
             if unreadable:
-                staff.open_task(tx, UNREADABLE, _about(bill), NO_ORDER, now)
+                staff.open_task(tx, UNREADABLE, _about(bill), None, now)
     except Lost:
         return  # another run was quicker: its file counts
     if unreadable:

@@ -261,7 +261,7 @@ def _job(job_id: str, now: datetime) -> None:
     jobs.look_again(job, now + jobs.BEAT_WITHIN * 2 ** min(tries, TRIES_MAX), tries)
     if tries == TRIES_MAX:
         with suppress(Lost), Transaction() as tx:
-            staff.open_task(tx, "job_stuck", job_id, "-", now)
+            staff.open_task(tx, "job_stuck", job_id, None, now)
         count("TaskOpened")
     queues.send(JOBS[str(job.kind)], [{"job_id": job_id}])
     count("StepSentAgain")

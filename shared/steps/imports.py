@@ -53,7 +53,7 @@ from shared.kernel.records import Lost
 from shared.staff.permissions import allowed, require
 from shared.steps import import_files, stock_check, supply
 from shared.suppliers import accounts
-from shared.suppliers.accounts import Standing
+from shared.suppliers.admission import Standing
 from shared.suppliers.scoring import REST, Tier
 
 UPLOAD_WITHIN = timedelta(minutes=15)  # long enough for 64 MB on a slow line, short for a link that lets codes in

@@ -52,7 +52,7 @@ def tell_low(thresholds: Mapping[str, int], now: datetime) -> None:
         low = level.available < watched[sku]
         if low and not told:
             with suppress(Lost), Transaction() as tx:  # it may still be open from the last time
-                staff.open_task(tx, LOW_STOCK, sku, "-", now)
+                staff.open_task(tx, LOW_STOCK, sku, None, now)
             count("LowStock")
             logger.info("stock is low", sku=sku, available=level.available, low=watched[sku])
         if low != told:

@@ -99,7 +99,7 @@ def _keep_unknown(charge: Charge, provider: str, now: datetime) -> None:
                 provider=provider,
                 payment_id=charge.payment_id,
             )
-            staff.open_task(tx, "unknown_money", str(money.id), payments.NO_ORDER, now)
+            staff.open_task(tx, "unknown_money", str(money.id), None, now)
     except Lost as lost:
         if not lost.refused:
             raise Busy from None  # another transaction was in the way: the provider will say it again

@@ -208,4 +208,4 @@ def _tell_near(tonight: Stocktake) -> None:
     count("NearExpiry", cards)
     if cards:
         with suppress(Lost), Transaction() as tx:  # it may be open from an earlier run
-            staff.open_task(tx, NEAR_EXPIRY, tonight.today.isoformat(), "-", tonight.now)
+            staff.open_task(tx, NEAR_EXPIRY, tonight.today.isoformat(), None, tonight.now)

@@ -11,7 +11,7 @@ from typing import Any
 
 from shared.jobs.errors import KeyReused
 from shared.kernel import clock, ids
-from shared.kernel.errors import Busy
+from shared.kernel.errors import Busy, Unfinished
 from shared.kernel.http import Caller
 from shared.kernel.records import Lost, Transaction
 from shared.kernel.telemetry import count, logger
@@ -35,12 +35,7 @@ from shared.suppliers.errors import (
 UPLOAD_WITHIN = timedelta(minutes=15)  # long enough for a scan on a slow line
 ENDS = "supplier_document_ends"
 OVER = "supplier_document_over"
-NO_ORDER = "-"
 TRIES = 4  # against a colleague who decides about another document of the same supplier at the same moment
-
-
-class Unfinished(Exception):
-    """The documents of these suppliers could not be looked at: the log says why."""
 
 
 # --- documents ---
@@ -235,7 +230,7 @@ def _look_at(head: Head, now: datetime) -> None:
 def _tell(code: str, paper: Shown, days: int, now: datetime) -> None:
     with Transaction() as tx:
         documents.tell(tx, code, paper.document_id, days)
-        staff.open_task(tx, *_task(code, paper, days), NO_ORDER, now)
+        staff.open_task(tx, *_task(code, paper, days), None, now)
     count("TaskOpened")
     logger.warning("a supplier's document ends", supplier=code, paper=paper.paper, brand=paper.brand, days=days)
 

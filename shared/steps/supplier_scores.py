@@ -14,12 +14,13 @@ from typing import Final
 
 from shared.catalog import records as catalog
 from shared.kernel import clock
-from shared.kernel.errors import Busy, NotFound
+from shared.kernel.errors import Busy, NotFound, Unfinished
 from shared.kernel.records import Lost, Transaction
 from shared.kernel.telemetry import logger
 from shared.steps import supplier_tasks, supply
 from shared.suppliers import accounts, offers, prices, purchases, scores, scoring
-from shared.suppliers.accounts import Head, Standing
+from shared.suppliers.accounts import Head
+from shared.suppliers.admission import Standing
 from shared.suppliers.attempts import AttemptState
 from shared.suppliers.purchases import Attempt
 from shared.suppliers.routing import Wanted
@@ -53,10 +54,6 @@ _CAME = frozenset({AttemptState.DELIVERED, AttemptState.LATE})
 
 Known = Mapping[str, Mapping[str, Kept]]
 """What is remembered of all suppliers, by family: it says what is usual there."""
-
-
-class Unfinished(Exception):
-    """Some suppliers were not scored: the log says which and why."""
 
 
 @dataclass

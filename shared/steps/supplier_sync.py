@@ -15,13 +15,14 @@ from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from shared.kernel import clock
-from shared.kernel.errors import InvalidRequest
+from shared.kernel.errors import InvalidRequest, Unfinished
 from shared.kernel.records import Lost
 from shared.kernel.telemetry import count, logger
 from shared.steps import supplier_tasks
 from shared.steps.supplier_tasks import BALANCE_LOW, NOT_SYNCED, RENAMED
 from shared.suppliers import accounts, balances, listing, offers, price_files, prices, registry, snapshots
-from shared.suppliers.accounts import Head, Standing
+from shared.suppliers.accounts import Head
+from shared.suppliers.admission import Standing
 from shared.suppliers.errors import ListTooLong, SupplierRefused, SupplierSilent, UnknownSupplier
 from shared.suppliers.listing import UNSURE, Listing
 from shared.suppliers.offers import Offer
@@ -39,10 +40,6 @@ ROUND: Final = timedelta(minutes=10)  # between two runs
 FOR_US: Final[frozenset[str]] = frozenset({Reason.BAD_SIGNATURE, Reason.NOT_ALLOWED, balances.OTHER_CURRENCY})
 
 Item = TypeVar("Item")
-
-
-class Unfinished(Exception):
-    """Something went wrong that no supplier is to blame for: the log says what."""
 
 
 @dataclass(frozen=True)

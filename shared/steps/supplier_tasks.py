@@ -14,14 +14,12 @@ BALANCE_LOW = "supplier_balance_low"
 NOT_SYNCED = "supplier_not_synced"
 RENAMED = "offers_renamed"
 
-_NO_ORDER = "-"
-
 
 def call_somebody(kind: str, code: str, now: datetime) -> None:
     """Ask a person to look; asked before, it is the same question."""
     try:
         with Transaction() as tx:
-            staff.open_task(tx, kind, code, _NO_ORDER, now)
+            staff.open_task(tx, kind, code, None, now)
     except Lost:
         return  # it is open already
     count("TaskOpened")

@@ -10,11 +10,9 @@ from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 
 from shared.kernel import clock, records, settings
-from shared.suppliers.admission import Standing as Standing
-from shared.suppliers.admission import same
+from shared.suppliers.admission import Standing, same
 from shared.suppliers.errors import TooManySuppliers, UnknownSupplier
-from shared.suppliers.scoring import Tier as Tier
-from shared.suppliers.scoring import Trust
+from shared.suppliers.scoring import Tier, Trust
 from shared.suppliers.supplier import Account
 
 HEAD = "head"

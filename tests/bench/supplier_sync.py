@@ -27,7 +27,8 @@ from tests.bench.report import Facts, Part, Row
 from shared.kernel import clock
 from shared.steps import supplier_sync
 from shared.suppliers import supplier_keys
-from shared.suppliers.accounts import Head, Standing
+from shared.suppliers.accounts import Head
+from shared.suppliers.admission import Standing
 from shared.suppliers.kinds import KINDS
 from shared.suppliers.supplier import Delivers, Product
 

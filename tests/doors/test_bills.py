@@ -18,6 +18,7 @@ import pytest
 from infra.local.alipay import AlipayGateway
 from infra.local.wechat import WeChatPay
 from shared.kernel import clock
+from shared.kernel.errors import Unfinished
 from shared.kernel.money import Money, share
 from shared.kernel.records import Lost, Transaction
 from shared.ledger import posting
@@ -394,7 +395,7 @@ def test_what_goes_wrong_with_one_merchant_is_an_error_of_the_run_after_the_othe
     merchants.save(Merchant("a-wrong-one", "wechat", ("wechat_native",), RATE, terms=terms))
     merchant_keys.add("a-wrong-one", wechat.simulator.keys)
 
-    with pytest.raises(step.Unfinished, match="a-wrong-one"):
+    with pytest.raises(Unfinished, match="a-wrong-one"):
         run()
 
     assert states("wechat")[2] == "fetched"

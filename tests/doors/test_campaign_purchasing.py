@@ -37,7 +37,9 @@ from shared.orders.contract import Contact, PlaceOrder, WantedLine
 from shared.staff import records as staff
 from shared.steps import order_intake, purchase_received, supplier_sync
 from shared.suppliers import accounts, attempts, prices
-from shared.suppliers.accounts import Head, Standing, Tier
+from shared.suppliers.accounts import Head
+from shared.suppliers.admission import Standing
+from shared.suppliers.scoring import Tier
 from tests.crowd import SCALE, Crowd, Item, Person, crowded
 from tests.deaths import Died
 from tests.doors.test_campaign_life import dying, stored, unread

@@ -12,8 +12,8 @@ from shared.catalog import records as catalog
 from shared.inventory import records as inventory
 from shared.jobs.errors import CardsRest
 from shared.kernel import clock, settings
-from shared.suppliers.accounts import Head, Standing
-from shared.suppliers.admission import same
+from shared.suppliers.accounts import Head
+from shared.suppliers.admission import Standing, same
 from tests.imported import run as run_at
 from tests.shop import Shop
 

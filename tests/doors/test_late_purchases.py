@@ -23,7 +23,8 @@ from shared.staff import records as staff
 from shared.steps import purchasing, settlement, supply
 from shared.steps.purchase_work import Again, Work, fail
 from shared.suppliers import attempts, pulses, purchases, registry
-from shared.suppliers.accounts import Head, Standing
+from shared.suppliers.accounts import Head
+from shared.suppliers.admission import Standing
 from shared.suppliers.attempts import AttemptState
 from shared.suppliers.breaker import IN_A_ROW, PROBE_EVERY
 from shared.suppliers.offers import Offer

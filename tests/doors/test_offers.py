@@ -21,13 +21,13 @@ from infra.local.suppliers.common import Product
 from infra.local.suppliers.dujiao import Dujiao
 from infra.local.suppliers.fulu import Fulu
 from shared.kernel import clock
+from shared.kernel.errors import Unfinished
 from shared.kernel.records import Lost
 from shared.staff import records as staff
 from shared.steps import purchase_work, supplier_sync
-from shared.steps.supplier_sync import Unfinished
 from shared.suppliers import accounts, balances, listing, offers, pulses, registry, snapshots, supplier_keys
-from shared.suppliers.accounts import Head, Standing
-from shared.suppliers.admission import same
+from shared.suppliers.accounts import Head
+from shared.suppliers.admission import Standing, same
 from shared.suppliers.breaker import IN_A_ROW
 from shared.suppliers.errors import ListTooLong, SupplierRefused, SupplierSilent
 from shared.suppliers.listing import UNSURE

@@ -12,14 +12,15 @@ from shared.catalog import records as catalog
 from shared.insights import history
 from shared.insights.history import Day
 from shared.kernel import clock
+from shared.kernel.errors import Unfinished
 from shared.kernel.money import Money
 from shared.kernel.records import Transaction
 from shared.ledger import posting
 from shared.ledger import records as ledger
-from shared.steps import procurement, sales_history, settlement, supplier_scores
+from shared.steps import procurement, sales_history, settlement
 from shared.suppliers import scores, stock_orders
-from shared.suppliers.accounts import Head, Standing
-from shared.suppliers.admission import same
+from shared.suppliers.accounts import Head
+from shared.suppliers.admission import Standing, same
 from shared.suppliers.offers import Offer
 from tests import imported
 from tests.counted import counted
@@ -219,7 +220,7 @@ def test_what_to_buy_is_said_also_where_a_supplier_cannot_be_scored(shop: Shop) 
     scores.Kept("broken", "score#x", record={}, score={}, began={}, until=clock.iso(at(0))).save()
     close()
 
-    with pytest.raises(supplier_scores.Unfinished):
+    with pytest.raises(Unfinished):
         hourly(at(1.2))
     assert [one["sku"] for one in advice(shop)] == [SKU]
 

@@ -17,7 +17,7 @@ from shared.orders import records as orders
 from shared.staff import records as staff
 from shared.steps import purchase_desk, purchasing, settlement
 from shared.suppliers import accounts, attempts, purchases
-from shared.suppliers.accounts import Standing
+from shared.suppliers.admission import Standing
 from shared.suppliers.attempts import AttemptState
 from shared.suppliers.purchase_contract import SettleAttempt
 from shared.suppliers.purchases import Attempt

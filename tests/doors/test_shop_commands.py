@@ -30,8 +30,8 @@ from shared.catalog import records as catalog
 from shared.kernel import aws, clock
 from shared.orders import records as orders
 from shared.payments import records as payments
-from shared.suppliers.accounts import Head, Standing
-from shared.suppliers.admission import same
+from shared.suppliers.accounts import Head
+from shared.suppliers.admission import Standing, same
 from tests.doors.conftest import new_shop
 from tests.shop import Answer, Shop
 

@@ -13,8 +13,8 @@ from shared.kernel.records import Lost, Transaction
 from shared.staff import records as staff
 from shared.steps import supplier_scores, supply
 from shared.suppliers import accounts, purchases, scores
-from shared.suppliers.accounts import Head, Standing
-from shared.suppliers.admission import same
+from shared.suppliers.accounts import Head
+from shared.suppliers.admission import Standing, same
 from shared.suppliers.attempts import AttemptState
 from shared.suppliers.offers import Offer
 from shared.suppliers.routing import Decision, Wanted

@@ -18,8 +18,8 @@ from shared.orders.records import Line
 from shared.staff import records as staff
 from shared.steps import purchasing, settlement
 from shared.suppliers import attempts, purchases
-from shared.suppliers.accounts import Head, Standing
-from shared.suppliers.admission import same
+from shared.suppliers.accounts import Head
+from shared.suppliers.admission import Standing, same
 from shared.suppliers.attempts import AttemptState
 from shared.suppliers.offers import Offer
 from tests.hub import FOR_EVER, Selling, entries, pump_until, selling
