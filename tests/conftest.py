@@ -21,6 +21,7 @@ ENVIRONMENT = {
     "SANDBOX_SECRET": "kaquan-test-sandbox",
     "SANDBOX_URL": "http://127.0.0.1:9",
     "API_URL": "http://127.0.0.1:9/api",
+    "SUPPLIER_SYNC_FUNCTION": "kaquan-test-supplier-sync",
 }
 # Before `shared` is imported: records take their tables' names when they are defined.
 os.environ.update(ENVIRONMENT)

@@ -1,17 +1,21 @@
-"""A supplier calls back: a reason to ask him what became of an order, and never more than that."""
+"""A supplier calls back: a reason to ask him what became of an order, or what he sells, and never more than that."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from shared.kernel import functions
 from shared.kernel.errors import NotFound
 from shared.kernel.telemetry import count, logger
 from shared.steps import purchase_reversed
-from shared.suppliers import attempts, purchases, registry
+from shared.suppliers import accounts, attempts, purchases, registry
 from shared.suppliers.errors import BadCallback
+from shared.suppliers.prices import BY_FILE
 from shared.suppliers.purchases import Attempt
 from shared.suppliers.supplier import Ack, News
+
+CHANGES_APART = timedelta(minutes=2)  # whoever can call makes us read a list no more often; ten are the schedule's
 
 
 def receive(code: str, headers: Mapping[str, str], raw: bytes, now: datetime) -> Ack:
@@ -33,6 +37,18 @@ def receive(code: str, headers: Mapping[str, str], raw: bytes, now: datetime) ->
             purchases.name(code, news.upstream_no, attempt)
         purchases.hint(attempt, now, upstream_no=news.upstream_no)
         logger.info("called back", supplier=code, order_id=str(attempt.order_id), part=str(attempt.part))
+    return supplier.ack(True)
+
+
+def changed(code: str, now: datetime) -> Ack:
+    """His list has changed, says whoever calls, and nothing else of it is read: it is looked at now. UnknownSupplier.
+
+    What changes so soon after another notice that it is left alone is read by the schedule.
+    """
+    supplier, head = registry.supplier(code), accounts.head_of(code)
+    if head.is_listed and head.kind != BY_FILE and accounts.changed(code, now, CHANGES_APART):
+        functions.wake("supplier-sync", {"supplier": code})
+        logger.info("a list is said to have changed", supplier=code)
     return supplier.ack(True)
 
 

@@ -22,7 +22,6 @@ from shared.steps import supplier_tasks
 from shared.steps.supplier_tasks import BALANCE_LOW, NOT_SYNCED, RENAMED
 from shared.suppliers import accounts, balances, listing, offers, price_files, prices, registry, snapshots
 from shared.suppliers.accounts import Head
-from shared.suppliers.admission import Standing
 from shared.suppliers.errors import ListTooLong, SupplierRefused, SupplierSilent, UnknownSupplier
 from shared.suppliers.listing import UNSURE, Listing
 from shared.suppliers.offers import Offer
@@ -60,7 +59,7 @@ def work(now: datetime) -> None:
     their turn. A person is called before the offers of one who gives no list do not sell any more.
     """
     ticking, wrong, missed = clock.since(now), list[str](), list[Head]()
-    bought_from = [one for one in accounts.every() if one.standing == Standing.APPROVED and not one.stopped]
+    bought_from = [one for one in accounts.every() if one.is_listed]
     for head in sorted(bought_from, key=lambda one: str(one.tried_at or "")):
         code = str(head.code)
         if head.kind == BY_FILE:
@@ -109,6 +108,14 @@ def sync(code: str, now: datetime, within: timedelta = BUDGET_EACH) -> Synced:
             supplier_tasks.stop(code, str(refused.facts["reason"]), now)
         raise
     return _store(code, products, began)
+
+
+def read_again(code: str, now: datetime) -> None:
+    """Read the list of one who is said to have changed it; where he gives none now, the schedule will ask him again."""
+    try:
+        sync(code, now)
+    except (SupplierSilent, SupplierRefused, ListTooLong, UnknownSupplier) as none:
+        logger.warning("a supplier gives no list", supplier=code, why=none.code)
 
 
 def take_list(code: str, content: bytes, now: datetime) -> tuple[Synced, list[price_files.Refused]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
@@ -33,13 +33,13 @@ class Head(records.Record):
     """One supplier.
 
     stopped: why nothing goes to him until a person has looked, such as ``bad_signature``. paused_by: who set him aside.
-    tier: in the family in which he is worst. trust: what his scores say, by family, as `trust_in` tells it.
-    rate_e6: what one unit of his currency costs us, in millionths of a yuan. low_minor: below this balance, in minor
-    units of his currency, somebody is told. documents_until: the first day on which a document that he needs is over.
-    synced_at: when his whole list was last read: older offers do not sell; tried_at: when the schedule last asked for
-    it. company: who he is, as his licence says it. brands: what he has shown that he may sell → the first day on which
-    he may not any more. reviewed_by, approved_by: the two people who let him in. resumed_by: who last took a stop or a
-    pause away. said: why he was set aside.
+    tier: in the family in which he is worst. trust: what his scores say, by family, as `trust_in` tells it. rate_e6:
+    what one unit of his currency costs us, in millionths of a yuan. low_minor: below this balance, in minor units of
+    his currency, somebody is told. documents_until: the first day on which a document that he needs is over. synced_at:
+    when his whole list was last read: older offers do not sell; tried_at: when the schedule last asked for it.
+    changed_at: when somebody last said that his list has changed. company: who he is, as his licence says it. brands:
+    what he has shown that he may sell → the first day on which he may not any more. reviewed_by, approved_by: the two
+    people who let him in. resumed_by: who last took a stop or a pause away. said: why he was set aside.
     """
 
     class Meta(records.Options):
@@ -64,6 +64,7 @@ class Head(records.Record):
     low_minor = NumberAttribute(null=True)
     synced_at = UnicodeAttribute(null=True)
     tried_at = UnicodeAttribute(null=True)
+    changed_at = UnicodeAttribute(null=True)
     company = UnicodeAttribute(default="")
     brands: JSONAttribute = JSONAttribute(null=True)
     deposit_minor = NumberAttribute(default=0)
@@ -87,6 +88,11 @@ class Head(records.Record):
             return None
         tier, chance, seconds = told
         return Trust(Tier(tier), float(chance), float(seconds))
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether what he sells is read by itself: of everybody who was let in, and is not stopped."""
+        return self.standing == Standing.APPROVED and not self.stopped
 
     def may_buy(self, today: str) -> bool:
         """Whether new purchases may go to him. today: a Shanghai day, as ``2026-11-23``."""
@@ -159,6 +165,16 @@ def pause(code: str, by: str) -> None:
     """Send nothing more to him; who did so first stays named."""
     with suppress(records.Lost):
         records.update(Head(code), [Head.paused_by.set(by)], Head.code.exists() & Head.paused_by.does_not_exist())
+
+
+def changed(code: str, now: datetime, apart: timedelta) -> bool:
+    """Somebody says that his list has changed; False if that was said less than `apart` ago."""
+    before = Head.changed_at.does_not_exist() | (Head.changed_at <= clock.iso(now - apart))
+    try:
+        records.update(Head(code), [Head.changed_at.set(clock.iso(now))], Head.code.exists() & before)
+    except records.Lost:
+        return False
+    return True
 
 
 def resume(head: Head, by: str, now: datetime) -> None:

@@ -133,6 +133,7 @@ def test_nothing_in_the_contract_is_a_floating_number() -> None:
         "POST /orders/{order_id}/reveal",
         "POST /webhooks/payments/{provider}",
         "POST /webhooks/suppliers/{supplier}",
+        "POST /webhooks/suppliers/{supplier}/changes",
         "GET /health",
         "POST /console/reviews/{review_id}/approve",
         "POST /console/reviews/{review_id}/refuse",

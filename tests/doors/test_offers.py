@@ -5,26 +5,29 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.client import BaseClient
 
 from infra.local.suppliers.common import Product
 from infra.local.suppliers.dujiao import Dujiao
 from infra.local.suppliers.fulu import Fulu
-from shared.kernel import clock
+from shared.kernel import aws, clock
 from shared.kernel.errors import Unfinished
 from shared.kernel.records import Lost
 from shared.staff import records as staff
-from shared.steps import purchase_work, supplier_sync
+from shared.steps import purchase_work, supplier_callbacks, supplier_sync
 from shared.suppliers import accounts, balances, listing, offers, pulses, registry, snapshots, supplier_keys
 from shared.suppliers.accounts import Head
 from shared.suppliers.admission import Standing, same
@@ -120,6 +123,22 @@ def calls() -> Iterator[Counter[str]]:
     BaseClient._make_api_call = counted  # type: ignore[method-assign]
     yield seen
     BaseClient._make_api_call = original  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def woken(cloud: None) -> Iterator[list[tuple[str, Any]]]:
+    """Which functions were woken, with what: (name, event)."""
+    events, seen = aws.client("lambda").meta.events, list[tuple[str, Any]]()
+
+    def heard(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        assert request.headers["X-Amz-Invocation-Type"] in ("Event", b"Event")
+        name = urllib.parse.urlsplit(request.url).path.split("/")[3]
+        seen.append((name, json.loads(request.body)))
+        return AWSResponse(request.url, 202, {}, BytesIO())
+
+    events.register_first("before-send.lambda.Invoke", heard)
+    yield seen
+    events.unregister("before-send.lambda.Invoke", heard)
 
 
 # --- the sync ---
@@ -301,6 +320,51 @@ def test_the_schedule_reads_those_whom_we_buy_from_and_nobody_is_in_the_way_of_t
 
     synced = {str(head.code) for head in accounts.every() if head.synced_at}
     assert synced == {"acme", "beta"}
+
+
+def test_a_notice_that_a_list_has_changed_has_it_read_at_once_and_no_more_often_than_each_few_minutes(
+    shop: Shop, acme: Acme, woken: list[tuple[str, Any]]
+) -> None:
+    acme.sync()
+    acme.change(STEAM, cost_e6=46_000_000)
+    answers = [shop.call("POST", "/webhooks/suppliers/acme/changes", {"whatever": "he says"}) for _ in range(2)]
+    assert [(answer.status, answer.body) for answer in answers] == [(200, {"ok": True, "message": "received"})] * 2
+    assert woken == [("kaquan-test-supplier-sync", {"supplier": "acme"})]
+
+    handler("supplier_sync")(woken[0][1], CONTEXT)
+    assert acme.stored()["Steam"].cost_e6 == 46_000_000
+
+    supplier_callbacks.changed("acme", clock.now() + supplier_callbacks.CHANGES_APART)
+    assert len(woken) == 2
+
+
+def test_a_notice_has_only_him_read_whose_it_is_and_one_who_is_silent_is_left_to_the_schedule(
+    acme: Acme, tmp_path: Path
+) -> None:
+    with opened(tmp_path, "beta") as beta:
+        set_up("beta", beta)
+        handler("supplier_sync")({"supplier": "beta"}, CONTEXT)
+        assert [str(head.code) for head in accounts.every() if head.synced_at] == ["beta"]
+        Dujiao.go_down(beta.url, 60)
+        handler("supplier_sync")({"supplier": "beta"}, CONTEXT)
+    assert tasks() == []
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        ({"standing": Standing.SUSPENDED}, 200),
+        ({"stopped": "bad_signature"}, 200),
+        ({"kind": "pricelist"}, 400),  # who sends files calls nobody
+    ],
+)
+def test_a_notice_of_one_whose_list_is_not_read_wakes_nobody(
+    shop: Shop, acme: Acme, woken: list[tuple[str, Any]], more: dict[str, Any], status: int
+) -> None:
+    set_up("acme", acme.wire, **more)
+    assert shop.call("POST", "/webhooks/suppliers/acme/changes", {}).status == status
+    assert shop.call("POST", "/webhooks/suppliers/nobody/changes", {}).status == 404
+    assert woken == []
 
 
 def test_who_has_just_had_his_turn_in_vain_does_not_come_before_the_others(acme: Acme, tmp_path: Path) -> None:

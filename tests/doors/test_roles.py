@@ -35,6 +35,7 @@ TABLE = {
     "POST /webhooks/payments/{provider}": "anyone",
     "GET /webhooks/suppliers/{supplier}": "anyone",
     "POST /webhooks/suppliers/{supplier}": "anyone",
+    "POST /webhooks/suppliers/{supplier}/changes": "anyone",
     # Who holds the order's token.
     "GET /orders/{order_id}": "buyer",
     "POST /orders/{order_id}/cancel": "buyer",

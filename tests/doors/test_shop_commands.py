@@ -478,7 +478,8 @@ def test_two_people_let_a_supplier_in_and_hear_whether_he_answers(terminal: Term
         assert "no keys yet" in terminal("supplier", str(file))
         file.write_text(json.dumps({**given, "keys": stand_in.keys}))
         said = terminal("supplier", str(file))
-        assert "/webhooks/suppliers/acme" in said
+        assert "/webhooks/suppliers/acme\n" in said
+        assert "/webhooks/suppliers/acme/changes that" in said
         assert re.search(r"acme answers after \d+ ms, under the right keys: we have ¥88.00", said)
         assert not any(secret in said for secret in stand_in.keys.values())
         assert re.search(r"acme +acg +好卡 +applied +B +¥88.00 .*not let in", terminal("suppliers"))

@@ -304,10 +304,19 @@ def many(value: str | Iterable[str]) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
 
 
+BEFORE_THE_NAME = {
+    "dynamodb": ":table/",
+    "lambda": ":function:",
+    "s3": ":::",
+    "secretsmanager": ":secret:",
+    "sqs": ":",
+}
+
+
 def allows(grant: Grant, used: str) -> bool:
     """Whether the resource of a call is one of those that the grant names."""
     service = grant.action.partition(":")[0]
-    before = {"dynamodb": ":table/", "sqs": ":", "s3": ":::", "secretsmanager": ":secret:"}.get(service, "")
+    before = BEFORE_THE_NAME.get(service, "")
     resource = grant.resource if used.startswith("arn:") else grant.resource.partition(before)[2]
     if service == "sqs" and not used.startswith("arn:"):
         resource = grant.resource.rpartition(":")[2]

@@ -218,6 +218,18 @@ def test_a_line_that_is_sent_twice_is_bought_once(hub: Hub) -> None:
     assert len(hub.sold("first", attempt["number"])) == len(buyer.reveal(order)) == 1
 
 
+def test_a_price_that_changes_is_read_as_soon_as_he_says_so(hub: Hub) -> None:
+    def priced() -> int:
+        offers = hub.stack.console("GET", f"/skus/{CARD}/offers").body["offers"]
+        return next(int(one["landed_e6"]) for one in offers if one["supplier"] == "second")
+
+    before = priced()
+    Supplier.change_product(hub.url("second"), "1", cost_e6=SECOND_E6 + 500_000)
+    assert hub.stack.call("POST", "/webhooks/suppliers/second/changes", {}).status == 200
+    wait_for(lambda: priced() == before + 500_000, "the new price to be read")
+    hub.price(SECOND_E6, "second")
+
+
 def test_a_price_that_jumps_waits_for_a_person(hub: Hub) -> None:
     buyer = hub.stack.buyer()
     order = buyer.place(CARD)

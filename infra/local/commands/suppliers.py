@@ -126,7 +126,10 @@ def _supplier(shop: Shop, wanted: Namespace) -> None:
     if keys:
         saved = shop.call("POST", f"{path}/keys", {"keys": keys})
         print(f"{code} has new keys; {wanted.file} is not needed any more: delete it, or lock it away")
-    print(f"  he may call back at {saved['supplier']['callback_url']}")
+    address = saved["supplier"]["callback_url"]
+    print(f"  he may call back at {address}")
+    if given.get("kind") != "pricelist":
+        print(f"  and say at {address}/changes that his products or prices have changed: they are read at once then")
     if saved["supplier"]["standing"] != "approved":
         print(f"  two people have to let him in: `dossier {code}` shows what is missing")
     if saved["key_sets"]:

@@ -80,6 +80,8 @@ def used(service, operation, given):
         return {(f"s3:{action}", f"{given['Bucket']}/{given['Key']}" if "Key" in given else given["Bucket"])}
     if service == "secretsmanager":
         return {(f"secretsmanager:{operation}", given.get("SecretId") or given["Name"])}
+    if service == "lambda":
+        return {(f"lambda:{'InvokeFunction' if operation == 'Invoke' else operation}", given["FunctionName"])}
     if service == "kms":
         return {(f"kms:{operation}", given["KeyId"])}
     return {(f"{service}:{operation}", "-")}
