@@ -51,7 +51,7 @@ class OrderOffers(Shape):
 
 
 class PriceList(Shape):
-    """`content`: the file as it is, in base64."""
+    """`content`: the file as it is, or as gzip packs it, in base64. Unpacked it may have 400,000 bytes."""
 
     content: Annotated[str, Field(min_length=1, max_length=60_000, pattern=r"^[A-Za-z0-9+/]+={0,2}$")]
 

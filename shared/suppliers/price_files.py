@@ -6,6 +6,7 @@ import csv
 import hashlib
 import re
 import unicodedata
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ REASONS: Final[Mapping[str, Reason]] = MappingProxyType(
     {
         "ambiguous": Reason("同一商品出现多次且内容不同", "The same product is there more than once, and differs"),
         "bad_encoding": Reason("无法识别文件编码", "The encoding of the file is not known"),
+        "bad_gzip": Reason("压缩文件损坏", "The compressed file is damaged"),
         "bad_header": Reason("找不到名称列，或进价列（或面值与折扣列）", "No column of names, or none of prices"),
         "bad_name": Reason("名称为空、过长或含有特殊字符", "The name is empty, too long or has odd characters"),
         "bad_price": Reason("价格不是正数", "The price is no positive number"),
@@ -36,6 +38,7 @@ REASONS: Final[Mapping[str, Reason]] = MappingProxyType(
         "broken_row": Reason("此行无法分列，或列数不符", "The row cannot be taken apart, or has other columns"),
         "duplicate": Reason("与前面的行完全相同", "The row is the same as one before it"),
         "other_currency": Reason("币种与供应商账户不同", "The currency is not that of the supplier's account"),
+        "too_long": Reason("文件过大", "The file is too large"),
     }
 )
 
@@ -102,19 +105,21 @@ _PRODUCT: Final = re.compile(r"[\w.-]{1,64}")
 _ROUNDED: Final = re.compile(r"[0-9]\.[0-9]+E\+[0-9]+")  # what a spreadsheet leaves of a long number
 _NUMBER: Final = re.compile(r"[¥￥]?([0-9]{1,9}(?:\.[0-9]{1,8})?)元?")
 _COUNT: Final = re.compile(r"([0-9]{1,9})\+?(?:\.0+)?")
+LIST_MAX: Final = 400_000  # bytes, unpacked: more rows than fit into a request however well they are packed
 _NAME_MAX: Final = 200
 _SHOWN_MAX: Final = 200
 _FACTOR_MAX: Final = 2  # a discount is 0.9563; above this somebody has left 折 or % away
 
 
 def read(content: bytes, currency: str = "CNY") -> Reading:
-    """Take a list apart; no content makes it raise. What is wrong with all of it is refused in line 1.
+    """Take a list apart, as it is or as gzip packs it; no content makes it raise. What is wrong with all of it is
+    refused in line 1.
 
     currency: of the supplier's account, in which his prices are. A list without numbers of products gives them the
     digest of the name, so that they stay the same from one list to the next.
     """
     try:
-        lines = _decoded(content).splitlines()
+        lines = _decoded(_unpacked(content)).splitlines()
         start, columns, delimiter = _layout(lines)
     except _Unfit as unfit:
         return Reading([], [Refused(1, str(unfit))], {})
@@ -145,6 +150,20 @@ def _without_repeats(rows: Sequence[tuple[int, str, Product, str]], refused: lis
             if remark:
                 remarks[product.product] = remark
     return Reading(list(products.values()), sorted(refused, key=lambda row: row.line), remarks)
+
+
+def _unpacked(content: bytes) -> bytes:
+    if content[:2] == b"\x1f\x8b":
+        unpacker = zlib.decompressobj(wbits=31)  # gzip
+        try:
+            content = unpacker.decompress(content, LIST_MAX + 1)
+        except zlib.error:
+            raise _Unfit("bad_gzip") from None
+        if len(content) <= LIST_MAX and (not unpacker.eof or unpacker.unused_data):
+            raise _Unfit("bad_gzip")  # what is cut off, or not looked at, would be taken off sale
+    if len(content) > LIST_MAX:
+        raise _Unfit("too_long")
+    return content
 
 
 def _decoded(content: bytes) -> str:

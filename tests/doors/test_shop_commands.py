@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import sys
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ from shared.orders import records as orders
 from shared.payments import records as payments
 from shared.suppliers.accounts import Head
 from shared.suppliers.admission import Standing, same
+from shared.suppliers.price_files import LIST_MAX
 from tests.doors.conftest import new_shop
 from tests.shop import Answer, Shop
 
@@ -512,8 +514,12 @@ def test_two_people_let_a_supplier_in_and_hear_whether_he_answers(terminal: Term
     file.write_text(json.dumps({"code": "list", "kind": "pricelist", "name": "一级代理", "company": company}))
     terminal("supplier", str(file))
     assert "a person buys from him" in terminal("check-supplier", "list")
-    file.write_bytes(b"x" * 45_001)
-    assert "do not split it" in terminal.refused("price-list", "list", str(file))
+    for content in (b"x" * (LIST_MAX + 1), random.Random(1).randbytes(LIST_MAX)):
+        file.write_bytes(content)
+        assert "do not split it" in terminal.refused("price-list", "list", str(file))
+    rows = "".join(f"A{number},某某平台 {number} 元卡,{number}.50\n" for number in range(1, 2_001))
+    file.write_text("商品编号,商品名称,供货价\n" + rows)
+    assert "list sells 2000 products: 2000 new" in terminal("price-list", "list", str(file))
     assert "no file of doc_none" in terminal.refused("open-document", "list", "doc_none")
     file.write_text("{}")
     assert "is not JSON such as" in terminal.refused("supplier", str(file))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.suppliers.price_files import REASONS, Reading, read
+from shared.suppliers.price_files import LIST_MAX, REASONS, Reading, read
 from shared.suppliers.supplier import Delivers, Product
 
 DATA = Path(__file__).parents[1] / "data"
@@ -45,6 +46,27 @@ def test_a_list_in_gbk_with_words_for_stock_and_state_is_read_whole() -> None:
     assert (products[1].stock, products[1].cost_e6) == (175, 163_547_000)
     assert [one.product for one in products if not one.on_sale][:3] == ["A1005", "A1006", "A1010"]
     assert {one.product for one in products if "话费" in one.title} >= {"A1032", "A1034"}  # one name, two products
+
+
+def test_a_list_may_be_packed() -> None:
+    content = (DATA / "supplier_a_pricelist.csv").read_bytes()
+    assert read(gzip.compress(content)) == read(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (gzip.compress(b"name,price\na,1\n")[:-9], "bad_gzip"),
+        (gzip.compress(b"name,price\na,1\n") + gzip.compress(b"b,2\n"), "bad_gzip"),
+        (b"\x1f\x8b no gzip", "bad_gzip"),
+        (gzip.compress(b"name,price\n" + b"a,1\n" * LIST_MAX), "too_long"),
+        (b"name,price\n" + b"a,1\n" * LIST_MAX, "too_long"),
+    ],
+    ids=["cut off", "two in one", "no gzip", "too long when unpacked", "too long"],
+)
+def test_of_a_list_that_is_not_here_whole_nothing_is_read(content: bytes, reason: str) -> None:
+    assert [(row.line, row.reason) for row in read(content).refused] == [(1, reason)]
+    assert read(content).products == []
 
 
 def test_a_list_with_the_columns_of_an_api_is_read_whole() -> None:

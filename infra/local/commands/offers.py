@@ -1,6 +1,7 @@
 """What suppliers sell: read from them, said to be a SKU of ours, compared, put in order."""
 
 import base64
+import gzip
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from infra.local.background import Failed
 from infra.local.client import CNY, Shop
 from infra.local.commands import terminal
 from infra.local.commands.terminal import Command, part, price, table
+from shared.suppliers.price_files import LIST_MAX
 from shared.suppliers.routing import LeftOut
 
 SUPPLIER = "our name for him, such as acme"
@@ -29,7 +31,7 @@ WHY = {
     LeftOut.NO_BALANCE: "our balance with him is too low",
     LeftOut.SHUT: "it has failed too often; it is tried again by itself",
 }
-LIST_MAX = 45_000  # bytes, some 700 rows: what fits into one request
+PACKED_MAX = 45_000  # bytes: what fits into one request; some 3,000 rows
 SUGGESTED = 3  # SKUs beside an offer that is none yet
 
 
@@ -129,12 +131,14 @@ def _read(read: Mapping[str, Any]) -> str:
 
 def _price_list(shop: Shop, wanted: Namespace) -> None:
     content = client.content_of(wanted.file)
-    if len(content) > LIST_MAX:
+    packed = gzip.compress(content)
+    if len(content) > LIST_MAX or len(packed) > PACKED_MAX:
         raise Failed(
-            f"{wanted.file} has {len(content):,} bytes, and a list may have {LIST_MAX:,}. Leave out columns, or what"
-            " you do not sell; do not split it: each file is all that he sells, and takes the rest off sale"
+            f"{wanted.file} is too long: a list may have {LIST_MAX:,} bytes, and {PACKED_MAX:,} as gzip packs them."
+            " Leave out columns, or what you do not sell; do not split it: each file is all that he sells, and takes"
+            " the rest off sale"
         )
-    given = {"content": base64.b64encode(content).decode()}
+    given = {"content": base64.b64encode(packed).decode()}
     read = shop.call("POST", f"/console/suppliers/{part(wanted.supplier)}/pricelist", given)
     print(f"  {_read(read)}")
     for row in read["refused"]:
