@@ -46,7 +46,7 @@ def changed(code: str, now: datetime) -> Ack:
     What changes so soon after another notice that it is left alone is read by the schedule.
     """
     supplier, head = registry.supplier(code), accounts.head_of(code)
-    if head.is_listed and head.kind != BY_FILE and accounts.changed(code, now, CHANGES_APART):
+    if head.syncs and head.kind != BY_FILE and accounts.changed(code, now, CHANGES_APART):
         functions.wake("supplier-sync", {"supplier": code})
         logger.info("a list is said to have changed", supplier=code)
     return supplier.ack(True)

@@ -59,7 +59,7 @@ def work(now: datetime) -> None:
     their turn. A person is called before the offers of one who gives no list do not sell any more.
     """
     ticking, wrong, missed = clock.since(now), list[str](), list[Head]()
-    bought_from = [one for one in accounts.every() if one.is_listed]
+    bought_from = [one for one in accounts.every() if one.syncs]
     for head in sorted(bought_from, key=lambda one: str(one.tried_at or "")):
         code = str(head.code)
         if head.kind == BY_FILE:

@@ -90,7 +90,7 @@ class Head(records.Record):
         return Trust(Tier(tier), float(chance), float(seconds))
 
     @property
-    def is_listed(self) -> bool:
+    def syncs(self) -> bool:
         """Whether what he sells is read by itself: of everybody who was let in, and is not stopped."""
         return self.standing == Standing.APPROVED and not self.stopped
 

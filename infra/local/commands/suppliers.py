@@ -126,9 +126,9 @@ def _supplier(shop: Shop, wanted: Namespace) -> None:
     if keys:
         saved = shop.call("POST", f"{path}/keys", {"keys": keys})
         print(f"{code} has new keys; {wanted.file} is not needed any more: delete it, or lock it away")
-    address = saved["supplier"]["callback_url"]
-    print(f"  he may call back at {address}")
     if given.get("kind") != "pricelist":
+        address = saved["supplier"]["callback_url"]
+        print(f"  he may call back at {address}")
         print(f"  and say at {address}/changes that his products or prices have changed: they are read at once then")
     if saved["supplier"]["standing"] != "approved":
         print(f"  two people have to let him in: `dossier {code}` shows what is missing")
