@@ -340,6 +340,20 @@ def test_half_has_half_of_the_cards_by_several_names(supplier: Kasushou, client:
     assert {one["card_no"] for one in told["card_list"]} == {""}
 
 
+@pytest.mark.parametrize(("money", "status"), [("kept", 3), ("given_back", 5)])
+def test_what_is_called_refunded_has_its_money_back(
+    supplier: Kasushou, client: Client, money: str, status: int
+) -> None:
+    Kasushou.behave(supplier.url, partial="5", half_money=money)
+    Kasushou.misbehave(supplier.url, "buy", "half")
+    ours = number()
+    client.buy(ours, quantity=1)
+
+    told = client.order(ours)
+
+    assert (told["status"], told["card_list"]) == (status, [])
+
+
 def test_what_is_bought_may_wait_for_the_first_question(supplier: Kasushou, client: Client) -> None:
     Kasushou.behave(supplier.url, delivery="first_ask")
     Kasushou.misbehave(supplier.url, "buy", "late_asks", seconds=2)

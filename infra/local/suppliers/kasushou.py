@@ -186,7 +186,9 @@ class Kasushou(Supplier):
         if state == ledger.FAILED:
             return int(self.traits["failed_status"])
         if state == ledger.DELIVERED == order.state and order.kind == ledger.CARD and len(order.cards) < order.quantity:
-            return int(self.traits["partial"])
+            called = int(self.traits["partial"])
+            # The money of half of one piece may be kept, though nothing came: that much is no refund.
+            return 3 if called == 5 and not order.cards and not order.returned_e6 else called
         return _STATUS[state]
 
     def _told(self, order: Order, state: str) -> dict[str, Any]:
