@@ -340,6 +340,8 @@ class Market:
         if traits.get("card_parts") == "number":
             return {"code": card.card_no}
         alone = (traits.get("card_parts"), traits.get("card_no"), traits.get("payload"))
+        if traits.get("payload") == "pairs":
+            return {"code": f"{card.card_no} {card.password}"}
         return {"code": card.password} | ({} if {"pin", "empty", "codes"} & {*alone} else {"number": card.card_no})
 
     def desk(self, path: str, body: Any = None) -> None:
@@ -405,9 +407,10 @@ class Market:
             self.decide()
             self.watched(lambda: self.pass_by(minutes * 60))  # noqa: B023  # called at once
         for _ in range(IN_TURN):
-            if not any("due_at" in one and one["state"] in STATES for one in self.attempts()):
-                break
+            self.decide()  # by the last leap a person may have been called, and what he finds out has to go on
             self.watched(lambda: self.pass_by(61))
+            if not any("due_at" in one for one in self.attempts()):
+                break
 
     def attempts(self) -> list[Item]:
         return [item for item in self.crowd.table("purchases") if "#" in item["part"]]
@@ -506,7 +509,7 @@ class Audit:
         for code, orders in self.orders.items():
             for order in orders:
                 if order.state not in GIVEN_BACK:
-                    theirs.update(self.market.told(code, card)["code"] for card in order.cards)
+                    theirs.update(self.market.told(code, card)["code"].rpartition(" ")[2] for card in order.cards)
         yield from (f"a code is {times} cards" for times in ours.values() if times > 1)
         for code in theirs.keys() - ours.keys():
             yield f"{code} was delivered to us, and is lost"
