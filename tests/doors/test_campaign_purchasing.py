@@ -407,10 +407,9 @@ class Market:
             self.decide()
             self.watched(lambda: self.pass_by(minutes * 60))  # noqa: B023  # called at once
         for _ in range(IN_TURN):
-            self.decide()  # by the last leap a person may have been called, and what he finds out has to go on
-            self.watched(lambda: self.pass_by(61))
-            if not any("due_at" in one for one in self.attempts()):
+            if not any("due_at" in one and one["state"] in STATES for one in self.attempts()):
                 break
+            self.watched(lambda: self.pass_by(61))
 
     def attempts(self) -> list[Item]:
         return [item for item in self.crowd.table("purchases") if "#" in item["part"]]
