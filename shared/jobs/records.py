@@ -151,7 +151,8 @@ def advance_alone(
 
 def forget_key(job: Job) -> None:
     """Nobody can read any more what the job keeps, whatever is left of it."""
-    records.update(job, [Job.wrapped_key.remove()], Job.state == job.state, "job")
+    # The attempt too: the record is fresh after it, and a late worker must not come by another's say in this way.
+    records.update(job, [Job.wrapped_key.remove()], (Job.state == job.state) & (Job.attempt == job.attempt), "job")
 
 
 def forgotten(job: Job, until: datetime | None = None) -> None:

@@ -40,8 +40,8 @@ def _check(job: Job, now: datetime) -> None:
         try:
             _read(job, upload, ticking)
         except Failed as failed:
-            passing.delete([upload])
-            jobs.move(job, JobState.FAILED, ticking(), reason=failed.reason)
+            jobs.move(job, JobState.FAILED, ticking(), reason=failed.reason, kept_until=clock.iso(now))
+            _forget(job, now)
             return
     passing.delete([upload])
     jobs.move(job, JobState.CHECKED, ticking(), kept_until=clock.iso(ticking() + KEPT))

@@ -49,10 +49,12 @@ def check(job: Job, now: datetime) -> None:
         try:
             _Check(job, ticking).read()
         except Failed as failed:
-            import_files.drop_rows(job)
+            # First: a late worker misses what another has read and deleted, and has no say. Whoever dies after this
+            # is followed by one that forgets, because what is kept is due at once.
+            jobs.move(job, JobState.FAILED, ticking(), reason=failed.reason, kept_until=clock.iso(now))
             import_files.drop_refused(job)
-            done = ticking()
-            jobs.move(job, JobState.FAILED, done, reason=failed.reason, kept_until=clock.iso(done + KEPT))
+            import_files.drop_rows(job)
+            jobs.forgotten(job)
             return
     passing.delete([import_files.upload_name(str(job.job_id))])
     done = ticking()

@@ -679,6 +679,43 @@ def test_an_older_worker_has_lost_its_say_once_another_has_taken_the_job_up(cata
     assert inventory.Card.count() == inventory.Fingerprint.count() == 130
 
 
+@pytest.mark.parametrize("kind", ["cards", "catalogue"])
+def test_a_late_worker_that_misses_the_file_which_another_has_read_does_not_fail_the_job(
+    catalogue: None, kind: str
+) -> None:
+    file, name, sku = (CATALOGUE, "catalogue.csv", None) if kind == "catalogue" else (texts(3), "some.txt", "G020")
+    job_id = asked(file, name, NOW, sku, kind)
+    imports.check(job_id, OPERATOR, NOW)
+
+    with at_call("GetObject", 1, lambda: bulk_jobs.work({"job_id": job_id}, NOW)):
+        bulk_jobs.work({"job_id": job_id}, NOW)
+
+    assert imports.show(job_id, OPERATOR, NOW).state == "checked"
+    assert run(job_id, NOW).state == "done"
+
+
+@pytest.mark.parametrize("kind", ["cards", "catalogue"])
+def test_a_check_that_fails_keeps_nothing_wherever_its_worker_dies(atomic_cloud: None, kind: str) -> None:
+    many = b"code,lot\n" + b"\n".join(b"LOT-CODE-%05d,lot %d" % (n, n % 300) for n in range(900))
+    file, sku = (many, "G020") if kind == "cards" else (b"a,b", None)
+    catalog.save(importing.read(CATALOGUE).skus, NOW)
+    died, nth = True, 0
+    while died:
+        nth += 1
+        job_id, died = asked(file, "some.csv", NOW, sku, kind), False
+        imports.check(job_id, OPERATOR, NOW)
+        with dying_after(nth):
+            try:
+                bulk_jobs.work({"job_id": job_id}, NOW)
+            except Died:
+                died = True
+        seen = worked(job_id, NOW)
+        assert seen.reason is not None, nth
+        assert seen.reason.code in {"too_many_lots", "wrong_columns"}, nth
+        assert not any(job_id in key for key in objects()), nth
+    assert nth > 4
+
+
 # The catalogue
 
 
