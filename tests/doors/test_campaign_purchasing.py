@@ -53,7 +53,7 @@ SEEDS = 5 * SCALE  # 500 orders of all, in a soak 10,000
 DYING = 0.10  # the share of steps that are to die
 CARDS, TOPUP = ("V001", "V006", "M016"), "V005"  # 25.00, 19.80, 14.80; 24.50 for a QQ number
 LATER = (1, 4, 31, 61, 61, 250, 250, 1_500, 1_500, 300, 300, 1_500, 300, 300)  # minutes: till all policies end
-IN_TURN = 30  # times that questions may wait for a slot of their supplier's: a leap of the clock has two for each
+LAST = (2, 31, 300, 1_500) * 8  # minutes: what a person settled at the end, or had no slot of its supplier's, has turns
 SETTLED = {"delivered", "refunded", "cancelled", "expired"}
 STATES = {attempts.AttemptState.DELIVERED, attempts.AttemptState.LATE, attempts.AttemptState.FAILED}
 FAIR = {CARDS[0]: 19_800_000, CARDS[1]: 15_900_000, CARDS[2]: 11_900_000, TOPUP: 19_200_000}
@@ -403,13 +403,23 @@ class Market:
                 StandIn.change_product(one.url, product.sku, stock=500, shown=None)
         self.crowd.settle()
         for minutes in LATER:
-            self.read()
-            self.decide()
-            self.watched(lambda: self.pass_by(minutes * 60))  # noqa: B023  # called at once
-        for _ in range(IN_TURN):
-            if not any("due_at" in one and one["state"] in STATES for one in self.attempts()):
+            self.go_on(minutes)
+        for minutes in LAST:
+            if self.at_rest():
                 break
-            self.watched(lambda: self.pass_by(61))
+            self.go_on(minutes)
+
+    def go_on(self, minutes: int) -> None:
+        self.read()
+        self.decide()
+        self.watched(lambda: self.pass_by(minutes * 60))
+
+    def at_rest(self) -> bool:
+        """Nobody waits for anything."""
+        heads = [item for item in self.crowd.table("orders") if item["part"] == "head"]
+        return all(head["status"] in SETTLED and "due_at" not in head for head in heads) and not any(
+            "due_at" in one and one["state"] in STATES for one in self.attempts()
+        )
 
     def attempts(self) -> list[Item]:
         return [item for item in self.crowd.table("purchases") if "#" in item["part"]]
