@@ -171,7 +171,7 @@ def look_back(at: Work, attempt: Attempt, supplier: Supplier, now: datetime) -> 
     # Who denied it for an hour may find it in the next.
     again = None if answer.outcome is Outcome.FAILED else now + attempts.LOOK_BACK
     if again and now - clock.parse(str(attempt.sent_at)) > attempts.ASK_FOR:
-        if answer.outcome is not Outcome.ABSENT:
+        if answer.outcome is not Outcome.ABSENT and not attempt.settled_by:  # who has said it is not asked again
             call_somebody(at, attempt, UNKNOWN, now)
         again = None
     purchases.look_again(attempt, again)

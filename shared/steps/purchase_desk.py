@@ -94,7 +94,8 @@ def settle(number: str, wanted: SettleAttempt, by: str, now: datetime) -> Attemp
     for kind in ("purchase_unknown", "buy_by_hand", "purchase_altered"):
         staff.end_if_open(kind, number, by, wanted.note, now)
     # What a person has in his hands is not undone by what the supplier, asked once more, knows of it.
-    purchases.hint(attempt, now, ask=wanted.outcome == "failed")
+    nothing = wanted.outcome == "failed"
+    purchases.hint(attempt, now, ask=nothing, gave_up=by if nothing else "")
     return _view(_attempt(number))
 
 

@@ -74,7 +74,7 @@ class Attempt(records.Record):
     cost_e6 = NumberAttribute(default=0)
     told_e6 = NumberAttribute(null=True)
     proof = UnicodeAttribute(default="")
-    settled_by = UnicodeAttribute(null=True)  # the person in whose hands it came
+    settled_by = UnicodeAttribute(null=True)  # the person in whose hands it came, or who says that it did not
     lot_id = UnicodeAttribute(null=True)  # that its cards lie in, beside others of the day
     asks = NumberAttribute(default=0)
     sends = NumberAttribute(default=0)
@@ -226,16 +226,18 @@ def look_again(attempt: Attempt, due_at: datetime | None) -> None:
     records.update(Attempt(attempt.order_id, attempt.part), actions, unmoved, "attempt")
 
 
-def hint(attempt: Attempt, now: datetime, *, ask: bool = True, upstream_no: str = "") -> None:
+def hint(attempt: Attempt, now: datetime, *, ask: bool = True, upstream_no: str = "", gave_up: str = "") -> None:
     """The supplier spoke of it, or a person decided about it: whoever is to look is told by the outbox.
 
     ask: the supplier is asked what became of it; without that its line only goes on. upstream_no: his number, which is
-    kept where none is known.
+    kept where none is known. gave_up: the person who says that nothing came.
     """
     why = Attempt.hinted_why.remove() if ask else Attempt.hinted_why.set("go_on")
     number = [Attempt.upstream_no.set(Attempt.upstream_no | upstream_no)] if upstream_no else []
+    person = [Attempt.settled_by.set(gave_up)] if gave_up else []
     Attempt(attempt.order_id, attempt.part).update(
-        [Attempt.hinted.set("yes"), Attempt.hinted_at.set(clock.iso(now)), why, *number], Attempt.order_id.exists()
+        [Attempt.hinted.set("yes"), Attempt.hinted_at.set(clock.iso(now)), why, *number, *person],
+        Attempt.order_id.exists(),
     )
 
 

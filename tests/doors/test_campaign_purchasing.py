@@ -53,7 +53,7 @@ SEEDS = 5 * SCALE  # 500 orders of all, in a soak 10,000
 DYING = 0.10  # the share of steps that are to die
 CARDS, TOPUP = ("V001", "V006", "M016"), "V005"  # 25.00, 19.80, 14.80; 24.50 for a QQ number
 LATER = (1, 4, 31, 61, 61, 250, 250, 1_500, 1_500, 300, 300, 1_500, 300, 300)  # minutes: till all policies end
-LAST = (2, 31, 300, 1_500) * 8  # minutes: what a person settled at the end, or had no slot of its supplier's, has turns
+LAST = (2, 31, 300, 1_500) * 8  # minutes: in each, two questions for each supplier, and what a person settles then
 SETTLED = {"delivered", "refunded", "cancelled", "expired"}
 STATES = {attempts.AttemptState.DELIVERED, attempts.AttemptState.LATE, attempts.AttemptState.FAILED}
 FAIR = {CARDS[0]: 19_800_000, CARDS[1]: 15_900_000, CARDS[2]: 11_900_000, TOPUP: 19_200_000}
@@ -403,6 +403,7 @@ class Market:
                 StandIn.change_product(one.url, product.sku, stock=500, shown=None)
         self.crowd.settle()
         for minutes in LATER:
+            self.read()
             self.go_on(minutes)
         for minutes in LAST:
             if self.at_rest():
@@ -410,7 +411,6 @@ class Market:
             self.go_on(minutes)
 
     def go_on(self, minutes: int) -> None:
-        self.read()
         self.decide()
         self.watched(lambda: self.pass_by(minutes * 60))
 

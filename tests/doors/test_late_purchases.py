@@ -222,6 +222,30 @@ def test_who_knows_after_all_what_became_of_it_ends_the_task(shop: Shop, asked: 
     assert (tried(order), open_tasks()) == ([("asked", "delivered", "")], [])
 
 
+def test_a_person_who_has_said_that_nothing_came_is_not_asked_about_it_again(
+    shop: Shop, asked: Selling, dear: Selling
+) -> None:
+    asked.misbehave("buy", "silent")
+    order = paid(shop)
+    shop.pump()
+    asked.misbehave("order", "500", times=3)
+    work(order, hours=25)
+    assert open_tasks() == ["purchase_unknown"]
+
+    path = f"/console/purchases/{first(order).number}/settle"
+    assert shop.call("POST", path, {"outcome": "failed", "note": "they say no"}, groups="operator").status == 200
+    pump_until(shop, order, "delivered")
+    asked.rested()
+    work(order, hint="1", hours=26)
+    assert (open_tasks(), first(order).state, first(order).due_at) == ([], "failed", None)
+
+    asked.rested()
+    work(order, hint="1", hours=27)
+    assert [state for _, state, _ in tried(order)] == ["late", "delivered"]
+    assert (spare(), open_tasks(), first(order).settled_by) == (1, [], None)
+    assert balanced()
+
+
 def test_who_has_no_account_any_more_is_asked_once_he_has_one_again(shop: Shop, asked: Selling) -> None:
     asked.misbehave("buy", "silent")
     order = paid(shop)
